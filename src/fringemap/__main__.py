@@ -1,0 +1,5 @@
+"""``python -m fringemap``."""
+
+from fringemap.cli import main
+
+main()

@@ -1,0 +1,197 @@
+"""Every knob of fringemap: one frozen class a room, each field with default, unit and one line of help.
+
+Command-line options, forms in the browser and the saved TOML are all made from these classes. They import nothing
+heavy, so that ``fringemap --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from fringemap.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+
+def setting(
+    default: T,
+    help: str,  # noqa: A002 - the word that every command line uses
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> T:
+    """Declare one setting: its default, a line of help, its unit and the range that makes sense."""
+    metadata = {"help": help, "unit": unit, "minimum": minimum, "maximum": maximum}
+    declared: T = field(default=default, metadata=metadata)
+    return declared
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the settings classes: checks ranges when made."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _check_range(f.name, getattr(self, f.name), f.metadata)
+
+
+def _check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    low, high, unit = metadata.get("minimum"), metadata.get("maximum"), metadata.get("unit", "")
+    too_low = low is not None and not value >= low
+    too_high = high is not None and not value <= high
+    if too_low or too_high:
+        allowed = (
+            f"from {low}"
+            if high is None
+            else f"up to {high}"
+            if low is None
+            else f"{low} to {high}"
+        )
+        raise SettingsError(
+            f"{name} = {value} {unit} is out of range; allowed: {allowed} {unit}".replace(
+                "  ", " "
+            ).strip()
+        )
+
+
+@dataclass(frozen=True)
+class ReadSettings(Settings):
+    """What is read, and at what scale."""
+
+    pixel_size_nm: float | None = setting(
+        None, "Pixel size; overrides what the file says", unit="nm/px", minimum=1e-4, maximum=100.0
+    )
+    scale_sigma_percent: float | None = setting(
+        None,
+        "Standard error of the pixel size; default: 1 if you give the pixel size, 2.5 if the file does",
+        unit="%",
+        minimum=0.0,
+        maximum=50.0,
+    )
+    frames: str = setting(
+        "", "Frames of a series to read, START:STOP:STEP as in Python; all if empty"
+    )
+    bin_frames: int = setting(1, "Average this many successive frames into one", minimum=1)
+    frame_time_s: float | None = setting(
+        None, "Time from one frame to the next", unit="s", minimum=0.0
+    )
+    dose_rate: float | None = setting(
+        None, "Dose rate, for a dose axis", unit="e/Å²/s", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class SpectrumSettings(Settings):
+    """How a frame becomes a diffractogram."""
+
+    edges: Literal["periodic", "hann", "none"] = setting(
+        "periodic",
+        "What is done against the cross-shaped streak: subtract the smooth part that jumps at the frame's edges, "
+        "multiply by a Hann window, or nothing",
+    )
+    hot_pixel_sigma: float = setting(
+        12.0,
+        "Replace single pixels that leave their neighbours by more than this; 0 keeps all",
+        unit="sigma",
+        minimum=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class SpotSettings(Settings):
+    """How spots are found and measured."""
+
+    detector: Literal["classical"] = setting("classical", "The detector of spots")
+    false_spots: float = setting(
+        0.05,
+        "Expected number of false spots in a frame without any crystal",
+        minimum=1e-9,
+        maximum=1e4,
+    )
+    d_min_angstrom: float = setting(0.8, "Smallest d-spacing looked for", unit="Å", minimum=0.1)
+    d_max_angstrom: float = setting(12.0, "Largest d-spacing looked for", unit="Å", minimum=0.2)
+    min_grain_nm: float = setting(
+        2.0, "Smallest grain whose (wide) spots are looked for", unit="nm", minimum=0.2
+    )
+
+
+@dataclass(frozen=True)
+class PhaseSettings(Settings):
+    """Which phases are considered, and when a spot is given a name."""
+
+    phases: tuple[str, ...] = setting(
+        (),
+        "Names from the library, CIF files, or CSV tables of component, hkl, d; the whole library if empty",
+    )
+    elements: tuple[str, ...] = setting(
+        (), "Elements that can be present; phases with any other are left out"
+    )
+    match: Literal["tolerance", "nearest"] = setting(
+        "tolerance",
+        "tolerance: within the errors of fit and calibration, else unknown; nearest: the closest entry, whatever it is",
+    )
+    tolerance_sigma: float = setting(
+        3.0,
+        "How many standard errors a spot may lie from a reflection",
+        unit="sigma",
+        minimum=0.5,
+        maximum=10.0,
+    )
+    min_intensity_percent: float = setting(
+        1.0,
+        "Leave out reflections weaker than this share of their phase's strongest",
+        unit="%",
+        minimum=0.0,
+        maximum=100.0,
+    )
+
+
+@dataclass(frozen=True)
+class MapSettings(Settings):
+    """How a phase is mapped back on the frame."""
+
+    map: Literal["amplitude", "otsu"] = setting(
+        "amplitude",
+        "amplitude: fringe amplitude and a mask at a false-discovery rate; otsu: masked inverse FFT and Otsu, as in the paper",
+    )
+    resolution_nm: float | None = setting(
+        None,
+        "Spatial resolution of the maps; chosen from the spots if not given",
+        unit="nm",
+        minimum=0.1,
+    )
+    false_discovery_rate: float = setting(
+        0.05, "Share of a region that may be false", minimum=1e-6, maximum=0.5
+    )
+    full_size: bool = setting(
+        False, "Write maps at the frame's size instead of their own resolution"
+    )
+
+
+@dataclass(frozen=True)
+class ReportSettings(Settings):
+    """What is written besides the tables and maps."""
+
+    figures: bool = setting(True, "Draw figures and the page")
+    pdf: bool = setting(False, "Also write report.pdf")
+    dpi: int = setting(150, "Resolution of the PNG figures", unit="dpi", minimum=30, maximum=1200)
+
+
+@dataclass(frozen=True)
+class AnalysisSettings(Settings):
+    """All settings of an analysis, a section a room."""
+
+    read: ReadSettings = ReadSettings()
+    spectrum: SpectrumSettings = SpectrumSettings()
+    spots: SpotSettings = SpotSettings()
+    phases: PhaseSettings = PhaseSettings()
+    maps: MapSettings = MapSettings()
+    report: ReportSettings = ReportSettings()
