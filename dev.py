@@ -30,9 +30,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None, quiet: bool = F
     words = [str(word) for word in command]
     if not quiet:
         print("+", " ".join(words), flush=True)
-    status = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **(env or {})}, check=False
-    ).returncode
+    status = subprocess.run(words, cwd=ROOT, env={**os.environ, **(env or {})}, check=False).returncode
     if status:
         sys.exit(status)
 
@@ -47,12 +45,7 @@ def install() -> None:
         print("+ making .venv", flush=True)
         venv.create(VENV, with_pip=True)
     target = ("-c", "constraints.txt", "-e", ".[dev]")
-    has_uv = (
-        subprocess.run(
-            [PYTHON, "-m", "pip", "install", "-q", "uv"], cwd=ROOT, check=False
-        ).returncode
-        == 0
-    )
+    has_uv = subprocess.run([PYTHON, "-m", "pip", "install", "-q", "uv"], cwd=ROOT, check=False).returncode == 0
     if not (has_uv and _try("-m", "uv", "pip", "install", "--python", str(PYTHON), *target)):
         run(PYTHON, "-m", "pip", "install", "-q", *target)
     stamp.write_text(wanted)

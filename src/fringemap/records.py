@@ -79,9 +79,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
 
 def flag_names(flags: int) -> str:
     """Names of the flags that are set, lower case, joined by a semicolon; empty if none."""
-    return ";".join(
-        name.lower() for name, flag in Flag.__members__.items() if flag and flags & flag
-    )
+    return ";".join(name.lower() for name, flag in Flag.__members__.items() if flag and flags & flag)
 
 
 class ScaleSource(enum.StrEnum):
@@ -203,7 +201,8 @@ class Spots:
 
     def _sigma_along(self, x: FloatArray, y: FloatArray) -> FloatArray:
         u = np.stack([x, y], axis=-1) / np.maximum(np.hypot(x, y), 1e-300)[..., None]
-        return np.sqrt(np.einsum("ni,nij,nj->n", u, self.covariance, u))
+        variance: FloatArray = np.einsum("ni,nij,nj->n", u, self.covariance, u)
+        return np.sqrt(variance)
 
 
 @dataclass(frozen=True)

@@ -48,17 +48,9 @@ def _check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:
     too_low = low is not None and not value >= low
     too_high = high is not None and not value <= high
     if too_low or too_high:
-        allowed = (
-            f"from {low}"
-            if high is None
-            else f"up to {high}"
-            if low is None
-            else f"{low} to {high}"
-        )
+        allowed = f"from {low}" if high is None else f"up to {high}" if low is None else f"{low} to {high}"
         raise SettingsError(
-            f"{name} = {value} {unit} is out of range; allowed: {allowed} {unit}".replace(
-                "  ", " "
-            ).strip()
+            f"{name} = {value} {unit} is out of range; allowed: {allowed} {unit}".replace("  ", " ").strip()
         )
 
 
@@ -76,16 +68,10 @@ class ReadSettings(Settings):
         minimum=0.0,
         maximum=50.0,
     )
-    frames: str = setting(
-        "", "Frames of a series to read, START:STOP:STEP as in Python; all if empty"
-    )
+    frames: str = setting("", "Frames of a series to read, START:STOP:STEP as in Python; all if empty")
     bin_frames: int = setting(1, "Average this many successive frames into one", minimum=1)
-    frame_time_s: float | None = setting(
-        None, "Time from one frame to the next", unit="s", minimum=0.0
-    )
-    dose_rate: float | None = setting(
-        None, "Dose rate, for a dose axis", unit="e/Å²/s", minimum=0.0
-    )
+    frame_time_s: float | None = setting(None, "Time from one frame to the next", unit="s", minimum=0.0)
+    dose_rate: float | None = setting(None, "Dose rate, for a dose axis", unit="e/Å²/s", minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -118,9 +104,7 @@ class SpotSettings(Settings):
     )
     d_min_angstrom: float = setting(0.8, "Smallest d-spacing looked for", unit="Å", minimum=0.1)
     d_max_angstrom: float = setting(12.0, "Largest d-spacing looked for", unit="Å", minimum=0.2)
-    min_grain_nm: float = setting(
-        2.0, "Smallest grain whose (wide) spots are looked for", unit="nm", minimum=0.2
-    )
+    min_grain_nm: float = setting(2.0, "Smallest grain whose (wide) spots are looked for", unit="nm", minimum=0.2)
 
 
 @dataclass(frozen=True)
@@ -131,9 +115,7 @@ class PhaseSettings(Settings):
         (),
         "Names from the library, CIF files, or CSV tables of component, hkl, d; the whole library if empty",
     )
-    elements: tuple[str, ...] = setting(
-        (), "Elements that can be present; phases with any other are left out"
-    )
+    elements: tuple[str, ...] = setting((), "Elements that can be present; phases with any other are left out")
     match: Literal["tolerance", "nearest"] = setting(
         "tolerance",
         "tolerance: within the errors of fit and calibration, else unknown; nearest: the closest entry, whatever it is",
@@ -168,12 +150,8 @@ class MapSettings(Settings):
         unit="nm",
         minimum=0.1,
     )
-    false_discovery_rate: float = setting(
-        0.05, "Share of a region that may be false", minimum=1e-6, maximum=0.5
-    )
-    full_size: bool = setting(
-        False, "Write maps at the frame's size instead of their own resolution"
-    )
+    false_discovery_rate: float = setting(0.05, "Share of a region that may be false", minimum=1e-6, maximum=0.5)
+    full_size: bool = setting(False, "Write maps at the frame's size instead of their own resolution")
 
 
 @dataclass(frozen=True)
