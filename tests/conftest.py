@@ -1,0 +1,30 @@
+"""What tests share: real data from beside the repository, and seeded randomness."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(os.environ.get("FRINGEMAP_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Path of a real file, or skip the test and say why."""
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"needs {name} in {DATA}; set FRINGEMAP_TEST_DATA to the folder of test data")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240611)
