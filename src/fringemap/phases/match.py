@@ -1,0 +1,52 @@
+"""Which phase explains which spots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fringemap.phases.candidates import is_calibrated
+from fringemap.phases.evidence import gather_match
+from fringemap.phases.nearest import match_nearest
+from fringemap.phases.tolerance import match_within_tolerance
+from fringemap.records import Flag, Match, SpotMatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fringemap.records import Reflections, Scale, Spots
+    from fringemap.settings import PhaseSettings
+
+
+def match_spots(spots: Spots, references: Sequence[Reflections], *, scale: Scale, settings: PhaseSettings) -> Match:
+    """Join spots to the reflections of known phases.
+
+    Parameters
+    ----------
+    spots
+        n observed spots of one frame.
+    references
+        What each phase can show. A table without a structure is compared by d alone.
+    scale
+        The frame's pixel size and its relative standard error, which all spots share.
+    settings
+        ``settings.match`` chooses the rule, ``settings.tolerance_sigma`` its bound.
+
+    Returns
+    -------
+    Match
+        n spots in the same order, each with its best candidate or None, its rivals, flags and a remark in words;
+        and the evidence for each phase, ``UNKNOWN`` last. Without a pixel size every spot stays unknown.
+    """
+    if len(spots) == 0:
+        return Match((), ())
+    if not is_calibrated(scale):
+        named = [_refuse() for _ in range(len(spots))]
+    elif settings.match == "nearest":
+        named = match_nearest(spots, references, scale=scale)
+    else:
+        named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
+    return gather_match(spots, named, scale=scale)
+
+
+def _refuse() -> SpotMatch:
+    return SpotMatch(None, flags=Flag.UNCALIBRATED, remark="no pixel size, so no d-spacing to compare")
