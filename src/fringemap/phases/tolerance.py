@@ -38,7 +38,7 @@ DOUBT_IN_WORDS = {
 }
 
 DISTORTION_SIGMA = 0.01
-"""Ellipse and shear of an image whose distortion nobody measured: changes ratios of d and angles [rad] by about this."""
+"""Ellipse and shear of an image whose distortion nobody measured; ratios and angles [rad] change by about this."""
 
 
 @dataclass(frozen=True)
