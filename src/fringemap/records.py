@@ -290,6 +290,26 @@ class Reflections:
 
 
 @dataclass(frozen=True)
+class ZonePattern:
+    """All reflections of one zone of one structure, n rows in falling order of d, both of each Friedel pair."""
+
+    phase: str
+    uvw: tuple[int, int, int]
+    """The direction of the beam, from the source to the detector."""
+    hkl: IntArray
+    """(n, 3)."""
+    g: FloatArray
+    """Seen along the beam: x to the right, y downward; the first row lies along x [1/Å]; (n, 2)."""
+    intensity: FloatArray
+    """|F|² with electron scattering factors, strongest 100; (n,)."""
+    extinct: Mask
+    """Without kinematic intensity; double diffraction can show it; (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.g)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One reflection that can explain one spot."""
 

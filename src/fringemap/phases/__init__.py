@@ -1,5 +1,53 @@
-"""Crystals, what they can show, and which of them explain the spots of a frame."""
+"""Crystals: which planes a structure shows, at what d, angle and intensity."""
 
-from fringemap.phases.match import match_spots
+from fringemap.phases.cif import read_cif, write_cif
+from fringemap.phases.lattice import (
+    angle_between,
+    cell_volume,
+    d_spacings,
+    direct_basis,
+    g_vectors,
+    hkl_of_g,
+    reciprocal_basis,
+    zone_axis,
+)
+from fringemap.phases.library import list_structures, load_folder, load_references, load_structure
+from fringemap.phases.reflections import (
+    Extinction,
+    compute_reflections,
+    equivalent_hkl,
+    extinct_reflections,
+    extinction,
+    representative_hkl,
+    structure_factors,
+    zone_pattern,
+)
+from fringemap.phases.tables import parse_d_range, parse_hkl, read_d_table
 
-__all__ = ["match_spots"]
+__all__ = [
+    "Extinction",
+    "angle_between",
+    "cell_volume",
+    "compute_reflections",
+    "d_spacings",
+    "direct_basis",
+    "equivalent_hkl",
+    "extinct_reflections",
+    "extinction",
+    "g_vectors",
+    "hkl_of_g",
+    "list_structures",
+    "load_folder",
+    "load_references",
+    "load_structure",
+    "parse_d_range",
+    "parse_hkl",
+    "read_cif",
+    "read_d_table",
+    "reciprocal_basis",
+    "representative_hkl",
+    "structure_factors",
+    "write_cif",
+    "zone_axis",
+    "zone_pattern",
+]
