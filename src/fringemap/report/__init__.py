@@ -1,1 +1,6 @@
+"""How results look: tables, maps, figures and pages."""
 
+from fringemap.report.results import Written, write_results
+from fringemap.report.tables import Failure, write_errors_csv, write_summary_csv
+
+__all__ = ["Failure", "Written", "write_errors_csv", "write_results", "write_summary_csv"]

@@ -1,0 +1,160 @@
+"""The front door: everything that one input leaves on disk, written while its frames stream past."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fringemap.records import UNKNOWN, FrameResult, Scale
+from fringemap.report.atomic import writing
+from fringemap.report.lines import FrameLine, all_statuses, distinct_warnings, line_of, summarise
+from fringemap.report.maps import write_maps
+from fringemap.report.run import RUN_NAME, write_run_json
+from fringemap.report.tables import Cell, Failure, write_phases_csv, write_profile_csv, write_spots_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from fringemap.settings import ReportSettings
+
+PAGE_NAME = "report.html"
+PDF_NAME = "report.pdf"
+FIGURES_NAME = "figures"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `write_results` left behind."""
+
+    folder: Path
+    page: Path | None
+    """The page to open; None if figures are switched off or no frame was analysed."""
+    summary: Mapping[str, Cell]
+    """This input's row of ``summary.csv``; also in ``run.json``."""
+    failures: tuple[Failure, ...]
+    """This input's rows of ``errors.csv``."""
+
+
+@dataclass
+class _Seen:
+    """What is remembered of the frames that streamed past; grows by a few numbers a frame."""
+
+    lines: list[FrameLine] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    telling: FrameResult | None = None
+    """The frame with the most phases and spots: the one that figures show."""
+    scale: Scale | None = None
+
+    def add(self, result: FrameResult) -> None:
+        self.lines.append(line_of(result))
+        self.scale = self.scale or result.scale
+        if self.telling is None or _richness(result) > _richness(self.telling):
+            self.telling = result
+
+
+def _richness(result: FrameResult) -> tuple[int, int]:
+    named = sum(evidence.phase != UNKNOWN for evidence in result.match.phases)
+    return named, len(result.spots)
+
+
+def write_results(
+    results: Iterable[FrameResult | Failure],
+    *,
+    folder: Path,
+    settings: ReportSettings,
+    provenance: Mapping[str, Any],
+) -> Written:
+    """Write tables, maps, figures, page and record of one input.
+
+    Parameters
+    ----------
+    results
+        The frames of one file or stack in their order, each either analysed or failed. They are read one by one and
+        not kept.
+    folder
+        Where the files go; made if missing. Those of an earlier run are replaced.
+    settings
+        Whether figures and the page are drawn, whether a PDF too, and the resolution of PNG figures.
+    provenance
+        What goes into ``run.json`` beside the results: ``input`` (name shown to users), ``inputs`` (list of path and
+        sha256), ``settings``, ``model``, ``seconds`` and anything else. It is read after the last frame, so its
+        values may grow meanwhile.
+
+    Returns
+    -------
+    Written
+        With the rows for ``summary.csv`` and ``errors.csv``.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written. ``run.json`` is removed first and written last: where it lies, all is whole.
+
+    Notes
+    -----
+    Of a series, the tables and maps hold all frames; figures show the frame with the most phases and spots, and the
+    evolution over the frames.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RUN_NAME).unlink(missing_ok=True)
+    seen = _stream_tables(results, folder)
+    run = _record(seen, folder, provenance)
+    page = _draw(seen, run, folder, settings)
+    write_run_json(folder / RUN_NAME, run)
+    return Written(folder, page, run["summary"], tuple(seen.failures))
+
+
+def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path) -> _Seen:
+    seen = _Seen()
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(write_spots_csv(folder / "spots.csv")),
+            stack.enter_context(write_phases_csv(folder / "phases.csv")),
+            stack.enter_context(write_profile_csv(folder / "profile.csv")),
+            stack.enter_context(write_maps(folder)),
+        ]
+        for result in results:
+            if isinstance(result, Failure):
+                seen.failures.append(result)
+                continue
+            for append in writers:
+                append(result)
+            seen.add(result)
+    return seen
+
+
+def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(provenance.get("input", folder.name))
+    summary = summarise(name, seen.lines, seen.failures, seen.scale)
+    made = {
+        "fringemap": version("fringemap"),
+        "status": summary["status"],
+        "summary": summary,
+        "frames": all_statuses(seen.lines, seen.failures),
+        "warnings": distinct_warnings(seen.lines),
+        "seconds": summary["seconds"],
+    }
+    return made | dict(provenance)
+
+
+def _draw(seen: _Seen, run: Mapping[str, Any], folder: Path, settings: ReportSettings) -> Path | None:
+    if not settings.figures or seen.telling is None:
+        _remove_drawn(folder)
+        return None
+    # matplotlib takes longer to import than the tables take to write.
+    from fringemap.report.page import write_page
+
+    return write_page(seen.telling, seen.lines, run, folder=folder, settings=settings)
+
+
+def _remove_drawn(folder: Path) -> None:
+    # A page of an earlier run would contradict the new tables.
+    with writing(folder):
+        (folder / PAGE_NAME).unlink(missing_ok=True)
+        (folder / PDF_NAME).unlink(missing_ok=True)
+        shutil.rmtree(folder / FIGURES_NAME, ignore_errors=True)
