@@ -1,0 +1,122 @@
+"""From the pixel size that a file states to one that can be trusted, or to none."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fringemap.errors import ReadError
+from fringemap.io.units import UnitKind, angstrom_per_unit, unit_kind
+from fringemap.records import Flag, Scale, ScaleSource
+
+if TYPE_CHECKING:
+    from fringemap.io.signals import Signal, StoredSize
+    from fringemap.settings import ReadSettings
+
+SMALLEST_ANGSTROM, LARGEST_ANGSTROM = 1e-3, 1e5
+"""A stored size outside 0.0001 nm to 10 µm is no pixel of a micrograph, not even at the lowest magnification."""
+
+USER_SIGMA, HEADER_SIGMA = 0.01, 0.025
+"""Relative standard errors: of a size that the user vouches for, and of a maker's own calibration."""
+
+ANISOTROPY = 1e-3
+"""Pixels whose sides differ by more than this share are flagged."""
+
+LARGEST_LATTICE_ANGSTROM = 4.7
+"""Few inorganic phases show a strong reflection above this: 111 of the spinels has 4.7 Å, 002 of graphite 3.4 Å."""
+
+_GIVE = "give it with --pixel-size (in nm)"
+_OUR_MEANING = {
+    UnitKind.RECIPROCAL: "a reciprocal length",
+    UnitKind.ANGLE: "an angle",
+    UnitKind.ENERGY: "an energy",
+}
+
+
+def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None, list[str], Flag]:
+    """Decide on the pixel size of a signal.
+
+    Parameters
+    ----------
+    signal
+        With the pixel size as stored.
+    settings
+        ``pixel_size_nm`` is taken along columns; rows keep the ratio that the file states, if it states a usable one.
+
+    Returns
+    -------
+    scale
+        None if there is no pixel size that can be trusted: nothing is guessed.
+    warnings
+        Sentences for the user.
+    flags
+        Of every frame of the signal.
+    """
+    stored, why = stored_pixel_size(signal.pixel_size)
+    if settings.pixel_size_nm is not None:
+        scale = _user_scale(settings, stored)
+    elif stored is not None:
+        scale = Scale(stored, _sigma(settings, HEADER_SIGMA), ScaleSource.HEADER)
+    else:
+        return None, [f"the pixel size is unknown ({why}); {_GIVE}"], Flag.UNCALIBRATED
+    warnings, flags = _judge(scale)
+    return scale, warnings, flags
+
+
+def stored_pixel_size(sizes: tuple[StoredSize, StoredSize]) -> tuple[tuple[float, float] | None, str]:
+    """Pixel size (rows, cols) [Å], or None and the reason why it cannot be trusted."""
+    angstrom = []
+    for size in sizes:
+        value, why = _one_axis(size)
+        if why:
+            return None, why
+        angstrom.append(value)
+    return (angstrom[0], angstrom[1]), ""
+
+
+def _one_axis(size: StoredSize) -> tuple[float, str]:
+    factor = angstrom_per_unit(size.unit)
+    if math.isnan(size.value):
+        return 0.0, "the file has none"
+    if factor is None:
+        return 0.0, f"the file says {size.value:g} without a unit of length" + (f": '{size.unit}'" if size.unit else "")
+    angstrom = size.value * factor
+    if not math.isfinite(angstrom) or angstrom <= 0:
+        return 0.0, f"the file says {size.value:g} {size.unit}, which is not a size"
+    if not SMALLEST_ANGSTROM <= angstrom <= LARGEST_ANGSTROM:
+        return 0.0, f"the file says {size.value:g} {size.unit}, which is absurd for a micrograph"
+    return angstrom, ""
+
+
+def is_reciprocal(sizes: tuple[StoredSize, StoredSize]) -> bool:
+    """Whether the axes are those of a diffraction pattern: reciprocal lengths or angles."""
+    return any(unit_kind(size.unit) in (UnitKind.RECIPROCAL, UnitKind.ANGLE) for size in sizes)
+
+
+def _user_scale(settings: ReadSettings, stored: tuple[float, float] | None) -> Scale:
+    if settings.pixel_size_nm is None:
+        raise ReadError("no pixel size was given")
+    cols = 10.0 * settings.pixel_size_nm
+    rows = cols * (stored[0] / stored[1] if stored else 1.0)
+    return Scale((rows, cols), _sigma(settings, USER_SIGMA), ScaleSource.USER)
+
+
+def _sigma(settings: ReadSettings, default: float) -> float:
+    return default if settings.scale_sigma_percent is None else settings.scale_sigma_percent / 100.0
+
+
+def _judge(scale: Scale) -> tuple[list[str], Flag]:
+    rows, cols = scale.pixel_size_angstrom
+    warnings, flags = [], Flag.NONE
+    if abs(rows / cols - 1.0) > ANISOTROPY:
+        flags |= Flag.ANISOTROPIC_PIXELS
+        warnings.append(
+            f"the pixels are not square: {rows / 10:.6g} nm along rows (y), {cols / 10:.6g} nm along columns (x)"
+        )
+    if 2.0 * min(rows, cols) > LARGEST_LATTICE_ANGSTROM:
+        flags |= Flag.COARSE_SAMPLING
+        warnings.append(
+            f"the pixels of {min(rows, cols) / 10:.4g} nm are too coarse to resolve any lattice: the smallest d-spacing"
+            f" that they can show is {2 * min(rows, cols):.3g} Å; use a higher magnification"
+        )
+    return warnings, flags

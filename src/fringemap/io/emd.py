@@ -1,0 +1,253 @@
+"""Electron Microscopy Datasets (.emd): Velox and the Berkeley (NCEM) layout, both HDF5."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from fringemap.errors import ReadError
+from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# Deflate cannot pack more than 1032 bytes into one; a header that promises more is damaged.
+_HIGHEST_COMPRESSION = 1032
+_MOST_GROUPS = 10_000
+
+
+def open_emd(path: Path) -> Content:
+    """Open an .emd file of either layout."""
+    file = h5py.File(path, "r")
+    try:
+        if "Data/Image" in file:
+            return Content("Velox EMD", tuple(_velox(path, file)), file.close)
+        if "Data" in file and "Version" in file:
+            raise ReadError(f"{path.name} holds spectra only, no image; export the image from Velox")
+        signals = tuple(_ncem(path, file))
+        if not signals:
+            raise ReadError(f"{path.name} is an HDF5 file without any image that is known to Velox or to Berkeley EMD")
+        return Content("Berkeley EMD", signals, file.close)
+    except BaseException:
+        file.close()
+        raise
+
+
+def check_storage(path: Path, data: h5py.Dataset) -> None:
+    """Refuse a dataset whose shape cannot come from the bytes that are stored for it.
+
+    Raises
+    ------
+    ReadError
+        If the shape is not that of an array in this file.
+    """
+    stored = data.id.get_storage_size()
+    n_bytes = data.size * data.dtype.itemsize
+    factor = 1 if data.chunks is None else _HIGHEST_COMPRESSION
+    if stored > path.stat().st_size or n_bytes > factor * stored:
+        raise ReadError(
+            f"{path.name} is cut off or damaged: {data.name} announces {n_bytes:,} bytes, "
+            f"{stored:,} are stored; copy the file again"
+        )
+
+
+def _unusable(title: str, refusal: str) -> Signal:
+    nothing = np.zeros((1, 1), np.float32)
+    return Signal(title, 1, (1, 1), nothing.dtype, lambda _i: nothing, refusal=refusal)
+
+
+def _velox(path: Path, file: h5py.File) -> list[Signal]:
+    return [_velox_image(path, name, group) for name, group in file["Data/Image"].items() if "Data" in group]
+
+
+def _velox_image(path: Path, name: str, group: h5py.Group) -> Signal:
+    """One image: (rows, cols, frames), with a column of JSON for each frame."""
+    data = group["Data"]
+    details = _velox_json(group)
+    title = _text(details, "BinaryResult", "Detector") or name[:8]
+    if data.ndim != 3 or data.dtype.names is not None or data.dtype.kind == "c":
+        return _unusable(title, "holds complex numbers (a Fourier transform saved as an image)")
+    check_storage(path, data)
+    n_rows, n_cols, n_frames = data.shape
+    metadata, interval = _velox_metadata(details)
+    return Signal(
+        title=title,
+        n_frames=n_frames,
+        frame_shape=(n_rows, n_cols),
+        dtype=data.dtype,
+        load=_FrameCache(data).load,
+        pixel_size=_velox_pixel_size(details),
+        times_s=_velox_times(group, n_frames, interval),
+        metadata=metadata,
+    )
+
+
+class _FrameCache:
+    """Loads frames along the last axis, a chunk of them at a time.
+
+    Velox may keep several frames in one chunk; each is unpacked once, not once for each of its frames.
+    """
+
+    _LARGEST_BYTES = 256 << 20
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        n_rows, n_cols, n_frames = data.shape
+        deep = data.chunks[2] if data.chunks else 1
+        most = max(1, self._LARGEST_BYTES // max(1, n_rows * n_cols * data.dtype.itemsize))
+        self._data = data
+        self._depth = max(1, min(deep, most, n_frames))
+        self._start = -1
+        self._frames: NDArray[Any] = np.empty((0, 0, 0))
+
+    def load(self, i: int) -> NDArray[Any]:
+        start = i - i % self._depth
+        if start != self._start:
+            self._frames = self._data[:, :, start : start + self._depth]
+            self._start = start
+        return self._frames[:, :, i - start]
+
+
+def _velox_json(group: h5py.Group, frame: int = 0) -> Any:
+    """Metadata of one frame; an empty mapping if there is none that can be read."""
+    if "Metadata" not in group:
+        return {}
+    stored = group["Metadata"]
+    if stored.ndim != 2 or stored.shape[0] > 1 << 24 or frame >= stored.shape[1]:
+        return {}
+    try:
+        return json.loads(stored[:, frame].tobytes().split(b"\0", 1)[0].decode("utf-8", "replace"))
+    except ValueError:
+        return {}
+
+
+def _get(tree: Any, *names: str) -> Any:
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def _text(tree: Any, *names: str) -> str:
+    value = _get(tree, *names)
+    return value if isinstance(value, str) else ""
+
+
+def _number(tree: Any, *names: str) -> float:
+    value = _get(tree, *names)
+    try:
+        return float(value) if isinstance(value, str | int | float) else float("nan")
+    except ValueError:
+        return float("nan")
+
+
+def _velox_pixel_size(details: Any) -> tuple[StoredSize, StoredSize]:
+    result = ("BinaryResult",)
+    return (
+        StoredSize(_number(details, *result, "PixelSize", "height"), _text(details, *result, "PixelUnitY")),
+        StoredSize(_number(details, *result, "PixelSize", "width"), _text(details, *result, "PixelUnitX")),
+    )
+
+
+def _velox_metadata(details: Any) -> tuple[Metadata, float]:
+    metadata: Metadata = {}
+    put(metadata, "title", _text(details, "BinaryResult", "Detector"))
+    put(metadata, "camera", _text(details, "BinaryResult", "Detector"))
+    put(
+        metadata,
+        "instrument",
+        _text(details, "Instrument", "InstrumentModel") or _text(details, "Instrument", "InstrumentClass"),
+    )
+    put_number(metadata, "high_tension_kv", _number(details, "Optics", "AccelerationVoltage"), 1e-3)
+    put_number(metadata, "magnification", _number(details, "Optics", "NominalMagnification"))
+    put_number(metadata, "defocus_nm", _number(details, "Optics", "Defocus"), 1e9)
+    put_number(metadata, "stage_tilt_deg", _number(details, "Stage", "AlphaTilt"), 180 / np.pi)
+    put_number(metadata, "dwell_time_s", _number(details, "Scan", "DwellTime"))
+    put_number(metadata, "exposure_s", _number(details, "Acquisition", "ExposureTime"))
+    start = _number(details, "Acquisition", "AcquisitionStartDatetime", "DateTime")
+    if np.isfinite(start) and 0 < start < 4e9:
+        put(metadata, "date", str(np.datetime64(int(start), "s")).replace("T", " ") + " UTC")
+    interval = _number(details, "Scan", "FrameTime")
+    return metadata, interval
+
+
+def _velox_times(group: h5py.Group, n_frames: int, interval_s: float) -> NDArray[np.float64] | None:
+    """Start times of the frames [s from the first], else regular ones from the scan's frame time."""
+    if n_frames < 2:
+        return None
+    starts = ("Acquisition", "AcquisitionStartDatetime", "DateTime")
+    first, last = (_number(_velox_json(group, i), *starts) for i in (0, n_frames - 1))
+    if np.isfinite(first) and np.isfinite(last) and last > first:
+        return np.linspace(0.0, last - first, n_frames)
+    return regular_times(n_frames, interval_s)
+
+
+def _ncem(path: Path, file: h5py.File) -> list[Signal]:
+    """Every group that is marked as an EMD group and holds ``data`` with its axes ``dim1``, ``dim2``, ..."""
+    found: list[h5py.Group] = []
+    seen = 0
+
+    def visit(_name: str, item: Any) -> bool | None:
+        nonlocal seen
+        seen += 1
+        if isinstance(item, h5py.Group) and isinstance(item.get("data"), h5py.Dataset):
+            found.append(item)
+        return True if seen > _MOST_GROUPS else None
+
+    file.visititems(visit)
+    return [_ncem_image(path, group, file) for group in found if "emd_group_type" in group.attrs or "dim1" in group]
+
+
+def _ncem_image(path: Path, group: h5py.Group, file: h5py.File) -> Signal:
+    data = group["data"]
+    title = str(group.name).rsplit("/", 1)[-1]
+    if data.dtype.hasobject or data.dtype.names is not None:
+        return _unusable(title, "holds Python objects or records, not numbers")
+    if data.ndim not in (2, 3) or min(data.shape, default=0) < 1:
+        return _unusable(title, f"has {data.ndim} axes, not the 2 of an image or the 3 of a stack")
+    check_storage(path, data)
+    axes = [_ncem_axis(group, k + 1, data.shape[k]) for k in range(data.ndim)]
+    stack = data.ndim == 3
+    rows, cols = (data.shape[-2], data.shape[-1])
+    n_frames = data.shape[0] if stack else 1
+    interval = axes[0].value if stack and axes[0].unit.strip("[]") in ("s", "sec") else float("nan")
+    return Signal(
+        title=title,
+        n_frames=n_frames,
+        frame_shape=(rows, cols),
+        dtype=data.dtype,
+        load=(lambda i: data[i]) if stack else (lambda _i: data[()]),
+        pixel_size=(axes[-2], axes[-1]),
+        times_s=regular_times(n_frames, interval),
+        metadata=_ncem_metadata(file),
+    )
+
+
+def _ncem_axis(group: h5py.Group, number: int, n: int) -> StoredSize:
+    axis = group.get(f"dim{number}")
+    if not isinstance(axis, h5py.Dataset) or axis.dtype.kind not in "iuf" or axis.ndim != 1 or axis.shape[0] < 2:
+        return StoredSize()
+    last = min(n, axis.shape[0]) - 1
+    values = np.asarray([axis[0], axis[last]], dtype=np.float64) if last > 0 else np.zeros(2)
+    units = axis.attrs.get("units", "")
+    text = units.decode("utf-8", "replace") if isinstance(units, bytes) else str(units)
+    return StoredSize(float(values[1] - values[0]) / max(last, 1), text)
+
+
+def _ncem_metadata(file: h5py.File) -> Metadata:
+    metadata: Metadata = {}
+    for group in (file.get("microscope"), file.get("user")):
+        if group is None:
+            continue
+        attributes = {str(key).casefold(): value for key, value in group.attrs.items()}
+        put(metadata, "instrument", _as_text(attributes.get("microscope name", attributes.get("name", ""))))
+        put_number(metadata, "high_tension_kv", attributes.get("voltage", attributes.get("accelerating voltage")), 1e-3)
+        put_number(metadata, "magnification", attributes.get("magnification"))
+    return metadata
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,84 @@
+"""From pixels as stored to a float32 image, in one pass over memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fringemap.records import Flag, Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SATURATED_SHARE = 1e-3
+"""A frame is saturated if more of its pixels than this sit at its largest value."""
+
+# Half of a core's cache: a block is converted, searched and counted while it is still there.
+_BLOCK_BYTES = 1 << 18
+# ITU-R BT.601: the weights that cameras and picture programs use for the brightness of a colour.
+_GREY = (0.299, 0.587, 0.114)
+
+
+def as_frame_image(raw: NDArray[Any]) -> tuple[Image, Flag]:
+    """Convert to a float32 image of its own, with finite pixels only.
+
+    Parameters
+    ----------
+    raw
+        (n_rows, n_cols) of any real type, or (n_rows, n_cols, n_channels) in colour.
+
+    Returns
+    -------
+    image
+        float32, C order, a copy. Pixels that are not finite get the median of those that are (0 if none is).
+    flags
+        Flag.NOT_FINITE if any pixel was replaced; Flag.SATURATED if more than ``SATURATED_SHARE`` of all pixels
+        share the largest value.
+    """
+    raw = _to_grey(raw)
+    image, finite, n_top = _convert(raw)
+    flags = Flag.NONE
+    if not finite:
+        image, n_top = _replace_not_finite(image)
+        flags |= Flag.NOT_FINITE
+    if n_top > SATURATED_SHARE * image.size:
+        flags |= Flag.SATURATED
+    return image, flags
+
+
+def _to_grey(raw: NDArray[Any]) -> NDArray[Any]:
+    if raw.ndim == 2:
+        return raw
+    if raw.shape[2] < 3:
+        return raw[..., 0]
+    red, green, blue = (raw[..., k].astype(np.float32) for k in range(3))
+    return np.asarray(_GREY[0] * red + _GREY[1] * green + _GREY[2] * blue, dtype=np.float32)
+
+
+def _convert(raw: NDArray[Any]) -> tuple[Image, bool, int]:
+    """Copy block by block; also whether all is finite, and how many pixels have the largest value."""
+    n_rows, n_cols = raw.shape
+    image = np.empty((n_rows, n_cols), dtype=np.float32)
+    step = max(1, _BLOCK_BYTES // max(1, n_cols * image.itemsize))
+    may_be_infinite = raw.dtype.kind == "f"
+    top, n_top, finite = -np.inf, 0, True
+    for start in range(0, n_rows, step):
+        block = image[start : start + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            block[...] = raw[start : start + step]
+        high = float(block.max())
+        if may_be_infinite and not (np.isfinite(high) and np.isfinite(block.min())):
+            finite = False
+        if high > top:
+            top, n_top = high, 0
+        if high == top:
+            n_top += int(np.count_nonzero(block == np.float32(high)))
+    return image, finite, n_top
+
+
+def _replace_not_finite(image: Image) -> tuple[Image, int]:
+    good = np.isfinite(image)
+    values = image[good]
+    image[~good] = np.median(values) if values.size else 0.0
+    return image, int(np.count_nonzero(values == values.max())) if values.size else image.size

@@ -1,0 +1,158 @@
+"""What every format's reader returns: the signals in a file, their frames loaded one by one.
+
+A reader is a function ``open_<format>(path) -> Content``. It parses headers only, checks every size in them against the
+size of the file before anything is allocated, and leaves judging (is this a lattice image? can its pixel size be
+trusted?) to :mod:`fringemap.io.choice` and :mod:`fringemap.io.calibration`, which do so for all formats alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fringemap.errors import ReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Metadata = dict[str, str | float]
+"""Our words, with units in the names; see ``METADATA_WORDS``."""
+
+METADATA_WORDS = (
+    "title",
+    "instrument",
+    "camera",
+    "date",
+    "high_tension_kv",
+    "magnification",
+    "exposure_s",
+    "frame_interval_s",
+    "dwell_time_s",
+    "defocus_nm",
+    "spherical_aberration_mm",
+    "dose_e_per_square_angstrom",
+    "stage_tilt_deg",
+    "software",
+)
+"""The keys that a series' metadata can have."""
+
+
+@dataclass(frozen=True)
+class StoredSize:
+    """Pixel size along one axis exactly as the file says it."""
+
+    value: float = float("nan")
+    unit: str = ""
+
+
+NO_SIZE = (StoredSize(), StoredSize())
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One image or stack inside a file."""
+
+    title: str
+    n_frames: int
+    frame_shape: tuple[int, int]
+    """(n_rows, n_cols)."""
+    dtype: np.dtype[Any]
+    """Of the stored pixels."""
+    load: Callable[[int], NDArray[Any]]
+    """Frame i as stored: (n_rows, n_cols), or (n_rows, n_cols, n_channels) if in colour. A view is allowed."""
+    pixel_size: tuple[StoredSize, StoredSize] = NO_SIZE
+    """Along (rows, cols)."""
+    times_s: NDArray[np.float64] | None = None
+    """One for each frame, from the first."""
+    metadata: Metadata = field(default_factory=dict)
+    refusal: str = ""
+    """Why this is no image at all ("a spectrum"), where only the reader can know."""
+    trusted: bool = False
+    """The pixel size is known to be meant, even where it looks like a default."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about how this was understood."""
+    names: Callable[[int], str] | None = None
+    """Name of frame i, where the frames have names of their own."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """All signals of one file, open until ``close`` is called."""
+
+    format: str
+    """What a user calls it: "DigitalMicrograph 4"."""
+    signals: tuple[Signal, ...]
+    close: Callable[[], None] = lambda: None
+
+
+def map_array(
+    path: Path, *, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...], what: str = "image"
+) -> NDArray[Any]:
+    """Map an array in a file to memory, after checking that the file is long enough.
+
+    Raises
+    ------
+    ReadError
+        If any dimension is not positive or the file ends before the array does.
+    """
+    n_values = 1
+    for n in shape:
+        n_values *= int(n)
+    size = path.stat().st_size
+    if n_values <= 0 or any(n <= 0 for n in shape):
+        raise ReadError(
+            f"{path.name} is damaged: its header gives the {what} the shape {_by(shape)}; copy the file again"
+        )
+    needed = offset + n_values * dtype.itemsize
+    if offset < 0 or needed > size:
+        raise ReadError(
+            f"{path.name} is cut off or damaged: its header announces {needed:,} bytes for an {what} of {_by(shape)} "
+            f"pixels, but the file has {size:,}; copy the file again"
+        )
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(int(n) for n in shape))
+
+
+def put(metadata: Metadata, word: str, value: object, factor: float = 1.0) -> None:
+    """Store a value under one of our words if it says anything: finite numbers other than 0, text other than blank."""
+    if isinstance(value, str):
+        text = value.strip().strip("\0").strip()
+        if text:
+            metadata[word] = text
+    elif isinstance(value, int | float | np.integer | np.floating):
+        number = float(value) * factor
+        if np.isfinite(number) and number != 0.0:
+            metadata[word] = number
+
+
+def put_number(metadata: Metadata, word: str, value: object, factor: float = 1.0) -> None:
+    """Store a number that the file may keep as text ("300000", "0,5"); what is no number is left out."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().replace(",", "."))
+        except ValueError:
+            return
+    if not isinstance(value, str):
+        put(metadata, word, value, factor)
+
+
+def regular_times(n_frames: int, interval_s: float) -> NDArray[np.float64] | None:
+    """Compute the times of equally spaced frames from 0 [s]; None if the interval says nothing."""
+    if not (np.isfinite(interval_s) and interval_s > 0):
+        return None
+    return np.arange(n_frames, dtype=np.float64) * interval_s
+
+
+def metadata_text(metadata: Mapping[str, str | float]) -> str:
+    """One line: "high_tension_kv = 300, ..."."""
+    return ", ".join(
+        f"{word} = {value:g}" if isinstance(value, float) else f"{word} = {value}" for word, value in metadata.items()
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)
