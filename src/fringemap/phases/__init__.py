@@ -1,4 +1,4 @@
-"""Crystals: which planes a structure shows, at what d, angle and intensity."""
+"""Crystals, what they can show, and which of them explain the spots of a frame."""
 
 from fringemap.phases.cif import read_cif, write_cif
 from fringemap.phases.lattice import (
@@ -12,6 +12,7 @@ from fringemap.phases.lattice import (
     zone_axis,
 )
 from fringemap.phases.library import list_structures, load_folder, load_references, load_structure
+from fringemap.phases.match import match_spots
 from fringemap.phases.reflections import (
     Extinction,
     compute_reflections,
@@ -40,6 +41,7 @@ __all__ = [
     "load_folder",
     "load_references",
     "load_structure",
+    "match_spots",
     "parse_d_range",
     "parse_hkl",
     "read_cif",
