@@ -1,0 +1,125 @@
+"""Phase maps from fringe amplitudes: demodulate, whiten by the local noise, combine, cut at the edges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fringemap.maps.baseband import Cut, Grid, fringe_power, make_cut, noise_power, radius_for, read_block
+from fringemap.maps.geometry import resample
+from fringemap.maps.noise import local_noise
+from fringemap.maps.region import find_region
+from fringemap.maps.resolution import choose_grid, choose_resolution
+from fringemap.records import Diffractogram, Flag, Image, IntArray, Match, PhaseEvidence, PhaseMap, Spots
+from fringemap.settings import MapSettings
+
+_SAME_BAND = 1.15
+"""Spots whose |g| differ by less than this factor share one noise map."""
+
+
+@dataclass(frozen=True)
+class NoiseBand:
+    """Local noise of a band of |g|."""
+
+    g_max: float
+    relative: Image | None
+    """Over its mean, on the maps' grid; None: taken as even."""
+
+
+def map_amplitude(
+    diffractogram: Diffractogram, spots: Spots, match: Match, *, settings: MapSettings
+) -> tuple[PhaseMap, ...]:
+    """One map a phase; see ``compute_maps``."""
+    named = [phase for phase in match.phases if len(phase.spots)]
+    grid = choose_grid(diffractogram, settings)
+    resolutions = [
+        choose_resolution(diffractogram, spots, np.array(phase.spots), grid=grid, settings=settings) for phase in named
+    ]
+    members = np.array([i for phase in named for i in phase.spots], dtype=np.int64)
+    bands = _noise_bands(diffractogram, spots, members, resolutions, grid)
+    return tuple(
+        _map_phase(diffractogram, spots, phase, resolution, bands, grid, settings)
+        for phase, resolution in zip(named, resolutions, strict=True)
+    )
+
+
+def _noise_bands(
+    diffractogram: Diffractogram, spots: Spots, members: IntArray, resolutions: list[float], grid: Grid
+) -> list[NoiseBand]:
+    """Noise maps of the bands of |g| that hold spots, in rising order; all at the phases' median resolution."""
+    if len(members) == 0:
+        return []
+    radius = radius_for(float(np.median(resolutions)))
+    bands: list[NoiseBand] = []
+    left = np.sort(spots.g[members])
+    while len(left):
+        g_max = float(left[0]) * _SAME_BAND
+        inside = left <= g_max
+        relative = local_noise(diffractogram, spots, g=float(left[inside].mean()), aperture_radius=radius, grid=grid)
+        bands.append(NoiseBand(g_max, None if relative is None else resample(relative, grid.shape)))
+        left = left[~inside]
+    return bands
+
+
+def _map_phase(
+    diffractogram: Diffractogram,
+    spots: Spots,
+    phase: PhaseEvidence,
+    resolution: float,
+    bands: list[NoiseBand],
+    grid: Grid,
+    settings: MapSettings,
+) -> PhaseMap:
+    radius = radius_for(resolution)
+    whitened = np.empty((len(phase.spots), *grid.shape), dtype=np.float32)
+    energy = np.zeros(grid.shape, dtype=np.float32)
+    intensity = variance = 0.0
+    for t, i in zip(whitened, phase.spots, strict=True):
+        cut = make_cut(grid, (float(spots.gx[i]), float(spots.gy[i])), radius)
+        block = read_block(diffractogram.spectrum, grid.frame_shape[1], cut)
+        power = fringe_power(block, cut, grid)
+        energy += power
+        np.multiply(power, np.float32(1.0 / noise_power(diffractogram.background, grid, cut)), out=t)
+        relative = next(band.relative for band in bands if spots.g[i] <= band.g_max)
+        if relative is not None:
+            t /= relative
+        excess, excess_variance = fringe_intensity(diffractogram, cut)
+        intensity, variance = intensity + excess, variance + excess_variance
+    region = find_region(
+        whitened, resolution=resolution, grid=grid, false_discovery_rate=settings.false_discovery_rate
+    )
+    return PhaseMap(
+        phase=phase.phase,
+        amplitude=np.sqrt(energy),
+        mask=region.mask,
+        pixel_size_angstrom=grid.pixel_size,
+        origin_px=grid.origin_px,
+        resolution_angstrom=resolution,
+        intensity=intensity,
+        intensity_sigma=math.sqrt(variance),
+        area_fraction=float(region.mask.mean()),
+        area_sigma=region.area_sigma / grid.frame_area,
+        spots=phase.spots,
+        flags=Flag.NONE if region.mask.any() else Flag.NOTHING_SIGNIFICANT,
+    )
+
+
+def fringe_intensity(diffractogram: Diffractogram, cut: Cut) -> tuple[float, float]:
+    """Fringe energy in an aperture over the noise's, minus one, and its variance.
+
+    By Parseval's theorem this is the mean over the frame of |b|² / noise - 1. A bin of power F² over a background B
+    has the variance B² + 2 B (F² - B).
+    """
+    n_cols = diffractogram.frame_shape[1]
+    background = read_block(diffractogram.background, n_cols, cut)
+    block = read_block(diffractogram.spectrum, n_cols, cut)
+    power = block.real**2 + block.imag**2
+    squared = [(aperture**2).astype(np.float32) for aperture in (cut.rows, cut.cols)]
+    noise = float(squared[0] @ background @ squared[1])
+    energy = float(squared[0] @ power @ squared[1])
+    spread, even = (
+        float(squared[0] ** 2 @ image @ squared[1] ** 2) for image in (background * (2.0 * power - background), background**2)
+    )
+    return energy / noise - 1.0, max(spread, even) / noise**2

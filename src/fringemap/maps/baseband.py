@@ -1,0 +1,214 @@
+"""Back from a spot to the frame: the complex amplitude of one lattice fringe, on a coarse grid.
+
+A fringe of slowly varying amplitude is ``Re[b(x) exp(2πi g·x)]``. Its complex amplitude ``b`` needs only the few bins of
+the spectrum around **g**: they are cut out, weighted with a Gaussian aperture and transformed back at the size that the
+aperture passes. No full-size inverse transform is made.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from fringemap.errors import SettingsError
+from fringemap.records import ComplexImage, Diffractogram, FloatArray, Image
+
+Number = TypeVar("Number", bound=np.generic)
+
+REACH = 2.8
+"""Half side of the cut, in aperture radii; the Gaussian has fallen to 0.4 % there."""
+LEAST_REACH = 1.7
+"""The same where the frame itself or the asked grid leaves less room; the Gaussian has fallen to 13 %."""
+_WIDTHS_PRODUCT = 2.0 * math.log(2.0) / math.pi
+"""Full width at half maximum of a Gaussian times the half width at half maximum of its transform."""
+
+
+def resolution_of(aperture_radius: float) -> float:
+    """Full width at half maximum of what a point becomes [Å], for an aperture that falls to half at this radius [1/Å]."""
+    return _WIDTHS_PRODUCT / aperture_radius
+
+
+def radius_for(resolution: float) -> float:
+    """Radius where the aperture falls to half [1/Å], for this full width at half maximum of a point [Å]."""
+    return _WIDTHS_PRODUCT / resolution
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Map pixels that tile a frame exactly."""
+
+    frame_shape: tuple[int, int]
+    shape: tuple[int, int]
+    frame_pixel: tuple[float, float]
+    """Pixel size of the frame along (rows, cols) [Å]."""
+
+    @property
+    def step_px(self) -> tuple[float, float]:
+        """Distance of map pixels along (rows, cols) [frame px]."""
+        return self.frame_shape[0] / self.shape[0], self.frame_shape[1] / self.shape[1]
+
+    @property
+    def origin_px(self) -> tuple[float, float]:
+        """Centre of map pixel [0, 0] in the frame (row, col) [frame px]."""
+        return (self.step_px[0] - 1.0) / 2.0, (self.step_px[1] - 1.0) / 2.0
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """Of the map, along (rows, cols) [Å]."""
+        return self.step_px[0] * self.frame_pixel[0], self.step_px[1] * self.frame_pixel[1]
+
+    @property
+    def cell_area(self) -> float:
+        """Area of one map pixel [Å²]."""
+        return self.pixel_size[0] * self.pixel_size[1]
+
+    @property
+    def frame_area(self) -> float:
+        """Area of the frame [Å²]."""
+        return self.cell_area * self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A rectangle of the full spectrum around one spot, with the aperture along each axis."""
+
+    start: tuple[int, int]
+    """Row and column of its first bin in the full spectrum; may be negative or beyond the end: the spectrum is periodic."""
+    rows: FloatArray
+    """Aperture along the rows; the aperture is the product of both."""
+    cols: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), len(self.cols)
+
+
+def demodulate(
+    diffractogram: Diffractogram, g: tuple[float, float], *, aperture_radius: float, shape: tuple[int, int]
+) -> ComplexImage:
+    """Complex amplitude of the lattice fringe at **g**, sampled on a grid of map pixels that tiles the frame.
+
+    Parameters
+    ----------
+    diffractogram
+        Half spectrum of a frame of R x C pixels, any size.
+    g
+        (gx, gy) of the spot, along columns and rows [1/Å]; either of the Friedel pair.
+    aperture_radius
+        Where the Gaussian aperture falls to half [1/Å].
+    shape
+        Number of map pixels (n_rows, n_cols).
+
+    Returns
+    -------
+    ComplexImage
+        ``b`` [counts], shape ``shape``, such that the fringe is ``Re[b(x) exp(2πi (gx x + gy y))]`` with x, y counted from
+        the centre of the frame's first pixel. ``|b|`` is A for a fringe ``A cos(...)``. Map pixel [i, j] lies at
+        frame pixel ``(i + 1/2) R / n_rows - 1/2``, and so along columns.
+
+    Raises
+    ------
+    SettingsError
+        If the grid is too coarse for what the aperture passes.
+
+    Notes
+    -----
+    Equals the full-size inverse transform of the spectrum multiplied by twice the aperture around +\\ **g** (and zero
+    elsewhere), demodulated by exp(-2πi g·x), at the map pixels.
+    """
+    grid = Grid(diffractogram.frame_shape, shape, diffractogram.scale.pixel_size_angstrom)
+    cut = make_cut(grid, g, aperture_radius)
+    small = transform_cut(read_block(diffractogram.spectrum, grid.frame_shape[1], cut), cut, grid)
+    ramps = [
+        np.exp(2j * np.pi * (cut.start[axis] / grid.frame_shape[axis] - per_pixel) * _sample_px(grid, axis))
+        for axis, per_pixel in enumerate((g[1] * grid.frame_pixel[0], g[0] * grid.frame_pixel[1]))
+    ]
+    b: ComplexImage = (small * ramps[0].astype(np.complex64)[:, None]) * ramps[1].astype(np.complex64)
+    return b
+
+
+def make_cut(grid: Grid, g: tuple[float, float], aperture_radius: float) -> Cut:
+    """Rectangle of bins around **g** = (gx, gy) [1/Å] and the Gaussian aperture on it."""
+    start_row, rows = _aperture_along(grid, 0, g[1], aperture_radius)
+    start_col, cols = _aperture_along(grid, 1, g[0], aperture_radius)
+    return Cut((start_row, start_col), rows, cols)
+
+
+def _aperture_along(grid: Grid, axis: int, g: float, radius: float) -> tuple[int, FloatArray]:
+    bin_width = 1.0 / (grid.frame_shape[axis] * grid.frame_pixel[axis])
+    room = (grid.shape[axis] - 1) // 2
+    reach = min(math.ceil(REACH * radius / bin_width), room)
+    if reach * bin_width < LEAST_REACH * radius:
+        raise SettingsError(
+            f"a map of {grid.shape[axis]} pixels along axis {axis} cannot hold a resolution of "
+            f"{resolution_of(radius) / 10.0:.3g} nm on this frame; ask for a coarser resolution or more map pixels"
+        )
+    start = round(g / bin_width) - reach
+    q = (start + np.arange(2 * reach + 1)) * bin_width - g
+    return start, np.exp(-math.log(2.0) * (q / radius) ** 2)
+
+
+def read_block(half: NDArray[Number], n_cols: int, cut: Cut) -> NDArray[Number]:
+    """Rectangle of the full periodic spectrum, read from its half by Friedel symmetry; real images work as well."""
+    rows = (cut.start[0] + np.arange(cut.shape[0])) % half.shape[0]
+    cols = (cut.start[1] + np.arange(cut.shape[1])) % n_cols
+    stored = cols <= n_cols // 2
+    if stored.all():
+        return _take(half, rows, cols)
+    block = np.empty(cut.shape, dtype=half.dtype)
+    block[:, stored] = _take(half, rows, cols[stored])
+    block[:, ~stored] = np.conj(_take(half, -rows % half.shape[0], n_cols - cols[~stored]))
+    return block
+
+
+def _take(half: NDArray[Number], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[Number]:
+    """Rows and columns of an array; columns that follow each other are cut as one slice, which is much quicker."""
+    if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
+        return half[rows, cols[0] : cols[-1] + 1]
+    return half[np.ix_(rows, cols)]
+
+
+def transform_cut(block: ComplexImage, cut: Cut, grid: Grid) -> ComplexImage:
+    """Inverse transform of a weighted cut at the map pixels, up to a factor of modulus one that runs along each axis."""
+    weights = [
+        _first_sample(cut.shape[axis], grid, axis) * aperture for axis, aperture in enumerate((cut.rows, cut.cols))
+    ]
+    scale = 2.0 * grid.shape[0] * grid.shape[1] / (grid.frame_shape[0] * grid.frame_shape[1])
+    weighted = block * (scale * weights[0]).astype(np.complex64)[:, None]
+    weighted *= weights[1].astype(np.complex64)
+    along_cols = scipy.fft.ifft(weighted, n=grid.shape[1], axis=1, overwrite_x=True)
+    b: ComplexImage = scipy.fft.ifft(along_cols, n=grid.shape[0], axis=0, overwrite_x=True)
+    return b
+
+
+def _first_sample(n_bins: int, grid: Grid, axis: int) -> NDArray[np.complex128]:
+    """Shift that puts the first sample on the first map pixel's centre, half a map pixel inside the frame."""
+    ramp: NDArray[np.complex128] = np.exp(
+        2j * np.pi * np.arange(n_bins) * grid.origin_px[axis] / grid.frame_shape[axis]
+    )
+    return ramp
+
+
+def _sample_px(grid: Grid, axis: int) -> FloatArray:
+    samples: FloatArray = grid.origin_px[axis] + np.arange(grid.shape[axis]) * grid.step_px[axis]
+    return samples
+
+
+def fringe_power(block: ComplexImage, cut: Cut, grid: Grid) -> Image:
+    """|b|² of a cut at the map pixels [counts²]."""
+    b = transform_cut(block, cut, grid)
+    power: Image = b.real**2
+    power += b.imag**2
+    return power
+
+
+def noise_power(background: Image, grid: Grid, cut: Cut) -> float:
+    """Expected |b|² where there is no fringe [counts²]: the background under the aperture."""
+    block = read_block(background, grid.frame_shape[1], cut)
+    inside = (cut.rows**2).astype(np.float32) @ block @ (cut.cols**2).astype(np.float32)
+    return 4.0 * float(inside) / (grid.frame_shape[0] * grid.frame_shape[1]) ** 2

@@ -1,0 +1,257 @@
+"""Where a phase is: from whitened fringe power to a region with an honest area.
+
+Two questions, answered one after the other. *Is there anything?* Under the null the whitened power ``t`` of each spot is
+exponential with mean 1, so places are called significant at a false-discovery rate. *Where does it end?* The aperture
+blurs the grain's edge, and a strong grain is significant far beyond it. At a straight edge the blurred amplitude is half
+its plateau; so the region ends there, whatever its strength.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+import scipy.special
+
+from fringemap.maps.baseband import Grid
+from fringemap.records import FloatArray, Image, IntArray, Mask
+
+_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+_BLOCK = 0.6
+"""Largest side of a block, in resolutions; plateaus are worked out a block at a time."""
+_PLATEAU = 1.5
+"""Standard deviation of the window in which a plateau is looked for, in resolutions."""
+_LEAST_SEED = 0.5
+"""Smallest significant patch, in resolutions squared; noise peaks that reach the threshold are smaller."""
+_LEAST_MEAN = 0.4
+"""Windowed mean of t - 1 below which a spot has no plateau: two standard errors of that mean."""
+
+# Disc of radius a blurred by a Gaussian of standard deviation s: the squared amplitude at its edge, over the plateau as
+# _plateau finds it. A straight edge would be 0.28. Made by brute force; tests do it again.
+_DISC_RADIUS = np.array([0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 14.0, 20.0, 28.0])
+_EDGE_LEVEL = np.array(
+    [1.549, 1.200, 0.896, 0.675, 0.527, 0.377, 0.316, 0.289, 0.268, 0.262, 0.263, 0.267, 0.271, 0.2745, 0.2767]
+)
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a phase is significant."""
+
+    mask: Mask
+    area_sigma: float
+    """Standard error of the area [Å²]."""
+
+
+@dataclass(frozen=True)
+class _Plateau:
+    """Local strength of the fringes, on blocks of map pixels."""
+
+    block: int
+    weight: Image
+    """Of each spot; (n, block rows, block cols)."""
+    power: Image
+    """Of each spot, over its noise; same shape."""
+
+    @property
+    def expected(self) -> Image:
+        """Weighted sum of t - 1 well inside the region."""
+        total: Image = (self.weight * self.power).sum(axis=0)
+        return total
+
+    @property
+    def offset(self) -> Image:
+        """Weighted sum of t where there is only noise."""
+        total: Image = self.weight.sum(axis=0)
+        return total
+
+
+def find_region(whitened: Image, *, resolution: float, grid: Grid, false_discovery_rate: float) -> Region:
+    """Region of a phase, and the standard error of its area.
+
+    Parameters
+    ----------
+    whitened
+        Fringe power over its own local noise of each spot; (n, n_rows, n_cols).
+    resolution
+        Full width at half maximum of a point [Å].
+    false_discovery_rate
+        Share of the significant map pixels that may be false.
+
+    Notes
+    -----
+    The standard error counts what noise does to the position of the edge, and the map pixels' size. It knows nothing of
+    grains that were not seen at all.
+    """
+    block = _block_size(grid, resolution)
+    seeds = significant(whitened, rate=false_discovery_rate, every=block)
+    seeds = _drop_small(seeds, _LEAST_SEED * resolution**2 / grid.cell_area)
+    if not seeds.any():
+        return Region(seeds, 0.0)
+    plateau = _find_plateau(whitened, block, resolution, grid)
+    mask = _grow_to_edges(whitened, seeds, plateau, resolution, grid)
+    return Region(mask, _area_sigma(mask, plateau, resolution, grid))
+
+
+def significant(whitened: Image, *, rate: float, every: int) -> Mask:
+    """Map pixels where the noise alone would hardly reach, at a false-discovery rate (Benjamini and Hochberg).
+
+    Two statistics share the level evenly: the sum over the spots (Fisher's combination, best for a grain that shows all
+    of them) and the largest (best for a grain that shows one). The rate is set on one map pixel in ``every`` along each
+    axis. Neighbours are positively dependent, for which the procedure holds.
+    """
+    total, largest = whitened.sum(axis=0), whitened.max(axis=0)
+    n = len(whitened)
+    p = _combined_p_value(total[::every, ::every].ravel(), largest[::every, ::every].ravel(), n)
+    level = _benjamini_hochberg(p, rate) / (1.0 if n == 1 else 2.0)
+    if level == 0.0:
+        return np.zeros(total.shape, dtype=np.bool_)
+    by_sum = scipy.special.gammainccinv(n, level)
+    by_largest = -math.log(-math.expm1(math.log1p(-level) / n))
+    found: Mask = (total >= np.float32(by_sum)) | (largest >= np.float32(by_largest))
+    return found
+
+
+def _combined_p_value(total: Image, largest: Image, n: int) -> FloatArray:
+    by_sum = scipy.special.gammaincc(n, total.astype(np.float64))
+    if n == 1:
+        return np.asarray(by_sum, dtype=np.float64)
+    by_largest = -np.expm1(n * np.log1p(-np.exp(-np.maximum(largest.astype(np.float64), 1e-12))))
+    combined: FloatArray = np.minimum(2.0 * np.minimum(by_sum, by_largest), 1.0)
+    return combined
+
+
+def _benjamini_hochberg(p: FloatArray, rate: float) -> float:
+    """Largest p-value that is rejected; 0 if none."""
+    ordered = np.sort(p)
+    passed = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / len(p))
+    return float(max(ordered[passed[-1]], 1e-300)) if len(passed) else 0.0
+
+
+def _block_size(grid: Grid, resolution: float) -> int:
+    """Side of a block [map px]: a divisor of the map's sides, small against the resolution."""
+    fits = [k for k in (4, 2) if k * max(grid.pixel_size) <= _BLOCK * resolution]
+    return next((k for k in fits if grid.shape[0] % k == 0 and grid.shape[1] % k == 0), 1)
+
+
+def _drop_small(mask: Mask, least: float) -> Mask:
+    """Connected patches of at least so many map pixels."""
+    labels, n = scipy.ndimage.label(mask)
+    keep = np.bincount(labels.ravel(), minlength=n + 1) >= least
+    keep[0] = False
+    kept: Mask = keep[labels]
+    return kept
+
+
+def _blocks(image: Image, k: int) -> Image:
+    """Split into blocks of k x k; (block rows, k, block cols, k)."""
+    return image.reshape(image.shape[0] // k, k, image.shape[1] // k, k)
+
+
+def _find_plateau(whitened: Image, block: int, resolution: float, grid: Grid) -> _Plateau:
+    """Power of each spot's fringes well inside its grain, near each place, and how much the spot counts there."""
+    width = [_PLATEAU * resolution / (size * block) for size in grid.pixel_size]
+    power = np.stack([_plateau_of(t, block, width) for t in whitened])
+    # An edge of slope ~ power shows above noise of variance 1 + power / 2: the best weight is their ratio.
+    return _Plateau(block, power / (1.0 + 0.5 * power), power)
+
+
+def _plateau_of(t: Image, block: int, width: list[float]) -> Image:
+    """Mean of s = t - 1 in a window, weighted with s itself, and freed from what noise adds: E[s²] = S² + 2 S + 1."""
+    excess = _blocks(t - 1.0, block)
+    mean = excess.mean(axis=(1, 3))
+    square = np.einsum("ikjl,ikjl->ij", excess, excess) / np.float32(block * block)
+    # The transform is periodic, and so is what leaks over the frame's edge.
+    smooth_mean = scipy.ndimage.gaussian_filter(mean, width, mode="wrap", truncate=3.0)
+    smooth_square = scipy.ndimage.gaussian_filter(square - 2.0 * mean - 1.0, width, mode="wrap", truncate=3.0)
+    ratio = smooth_square / np.maximum(smooth_mean, _LEAST_MEAN)
+    power: Image = np.where(smooth_mean > _LEAST_MEAN, np.maximum(ratio, 0.0), 0.0).astype(np.float32)
+    return power
+
+
+def _grow_to_edges(whitened: Image, seeds: Mask, plateau: _Plateau, resolution: float, grid: Grid) -> Mask:
+    """Connected patches that hold a seed and end where the amplitude is half its plateau."""
+    k = plateau.block
+    weighted = np.zeros(seeds.shape, dtype=np.float32)
+    for t, weight in zip(whitened, plateau.weight, strict=True):
+        _blocks(weighted, k)[...] += weight[:, None, :, None] * _blocks(t, k)
+    near = _near(seeds, k, resolution, grid)
+    expected = np.maximum(plateau.expected, 1e-6)
+    _blocks(weighted, k)[...] -= plateau.offset[:, None, :, None]
+    _blocks(weighted, k)[...] *= (near / expected)[:, None, :, None]
+    labels = _seeded_labels(weighted >= _EDGE_LEVEL.min(), seeds)
+    mask = _settle_levels(weighted, labels, resolution, grid)
+    return _fill_small_holes(mask, resolution**2 / grid.cell_area)
+
+
+def _near(seeds: Mask, block: int, resolution: float, grid: Grid) -> Mask:
+    """Blocks within about one resolution of a seed."""
+    reach = [math.ceil(resolution / (size * block)) for size in grid.pixel_size]
+    blocks = _blocks(seeds, block).any(axis=(1, 3))
+    near: Mask = scipy.ndimage.maximum_filter(blocks, size=[2 * r + 1 for r in reach], mode="constant")
+    return near
+
+
+def _seeded_labels(mask: Mask, seeds: Mask) -> IntArray:
+    labels, n = scipy.ndimage.label(mask)
+    keep = np.zeros(n + 1, dtype=np.bool_)
+    keep[labels[seeds]] = True
+    keep[0] = False
+    seeded: IntArray = np.where(keep[labels], labels, 0)
+    return seeded
+
+
+def _settle_levels(relative: Image, labels: IntArray, resolution: float, grid: Grid, rounds: int = 3) -> Mask:
+    """Raise the level of small patches: the smaller the disc, the nearer to its top is its edge."""
+    mask: Mask = labels > 0
+    for _ in range(rounds):
+        area = np.bincount(labels.ravel(), weights=mask.ravel()) * grid.cell_area
+        level = edge_level(np.sqrt(area / math.pi), resolution)
+        level[0] = np.inf
+        mask = relative >= level.astype(np.float32)[labels]
+    return mask
+
+
+def edge_level(radius: FloatArray, resolution: float) -> FloatArray:
+    """Power at the edge of a disc of this radius [Å], over its plateau."""
+    level: FloatArray = np.interp(radius / (resolution / _FWHM), _DISC_RADIUS, _EDGE_LEVEL)
+    return level
+
+
+def _fill_small_holes(mask: Mask, largest: float) -> Mask:
+    """Holes of less than a resolution cell are noise in the fringes, not vacuum."""
+    holes = ~mask
+    filled: Mask = ~(_drop_small(holes, largest))
+    return filled
+
+
+def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) -> float:
+    """Standard error of the area [Å²]: each piece of edge, as long as noise is alike, moves on its own.
+
+    At the edge the weighted sum has the slope 0.4 P / s, with P its plateau and s the standard deviation of the
+    aperture's blur, and the noise sum(w² (1 + P / 2)).
+    """
+    blur = resolution / _FWHM
+    variance = (plateau.weight**2 * (1.0 + 0.5 * plateau.power)).sum(axis=0)
+    slope = plateau.expected / (math.sqrt(2.0 * math.pi) * blur)
+    shift_squared = np.repeat(np.repeat(variance / np.maximum(slope, 1e-6) ** 2, plateau.block, 0), plateau.block, 1)
+    length = _edge_length(mask, grid)
+    alike = 2.0 * math.sqrt(math.pi) * blur
+    by_noise = float((np.minimum(shift_squared, resolution**2) * length).sum(dtype=np.float64)) * alike
+    by_pixels = float(np.count_nonzero(length)) * grid.cell_area**2 / 12.0
+    return math.sqrt(by_noise + by_pixels)
+
+
+def _edge_length(mask: Mask, grid: Grid) -> Image:
+    """Length of the region's outline at each map pixel [Å]; the frame's own edges do not count.
+
+    Outlines that follow the pixels are 4 / π times too long on average over their directions.
+    """
+    length = np.zeros(mask.shape, dtype=np.float32)
+    length[1:] += (mask[1:] != mask[:-1]) * np.float32(grid.pixel_size[1])
+    length[:, 1:] += (mask[:, 1:] != mask[:, :-1]) * np.float32(grid.pixel_size[0])
+    return length * np.float32(math.pi / 4.0)
+
+

@@ -1,0 +1,137 @@
+"""How finely a phase can be mapped: the choice of the map's grid and of the aperture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fringemap.errors import SettingsError
+from fringemap.maps.baseband import Grid, resolution_of
+from fringemap.records import Diffractogram, FloatArray, IntArray, Spots
+from fringemap.settings import MapSettings
+
+MAP_PIXELS = 384
+"""Map pixels along the longer side of the frame, if no resolution is asked for."""
+FINEST_CELL = 0.5
+"""No map pixel is made smaller than this without being asked for [Å]."""
+CELLS_PER_RESOLUTION = 2.5
+"""A point must be at least so many map pixels wide."""
+GOOD_POWER = 40.0
+"""Fringe power over noise that a region's edge asks for; beyond it a finer map is worth more."""
+LEAST_POWER = 12.0
+"""Fringe power over noise that lets a region be seen at all among many map pixels."""
+_HALF_PLANES = 0.25
+"""Largest aperture radius over |g|: the aperture stays clear of the zero frequency."""
+_COARSEST = 1.0 / 8.0
+"""Largest resolution over the frame's shorter side: fewer cells leave no statistics."""
+
+
+def choose_grid(diffractogram: Diffractogram, settings: MapSettings) -> Grid:
+    """Grid of the maps: the same for all phases, and for all frames of one size and scale."""
+    frame, pixel = diffractogram.frame_shape, diffractogram.scale.pixel_size_angstrom
+    sides = [frame[axis] * pixel[axis] for axis in (0, 1)]
+    cell = max(max(sides) / MAP_PIXELS, FINEST_CELL)
+    if settings.resolution_nm is not None:
+        _check_resolution(settings.resolution_nm, sides, pixel)
+        cell = min(cell, 10.0 * settings.resolution_nm / CELLS_PER_RESOLUTION)
+    shape = tuple(_map_length(sides[axis] / cell, frame[axis]) for axis in (0, 1))
+    return Grid(frame, (shape[0], shape[1]), pixel)
+
+
+def _check_resolution(resolution_nm: float, sides: list[float], pixel: tuple[float, float]) -> None:
+    finest = CELLS_PER_RESOLUTION * max(pixel) / 10.0
+    coarsest = min(sides) / 40.0
+    if not finest <= resolution_nm <= 2.0 * coarsest * 2.0:
+        raise SettingsError(
+            f"resolution_nm = {resolution_nm:g} nm does not suit this frame; "
+            f"choose {finest:.3g} to {4.0 * coarsest:.3g} nm, or leave it out to have it chosen"
+        )
+
+
+def _map_length(wanted: float, frame_length: int) -> int:
+    """Next multiple of four whose transform is quick, unless the frame itself is smaller."""
+    quarter = math.ceil(wanted / 4.0)
+    while not _is_smooth(quarter):
+        quarter += 1
+    return min(4 * quarter, frame_length)
+
+
+def _is_smooth(n: int) -> bool:
+    for prime in (2, 3, 5):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+def choose_resolution(
+    diffractogram: Diffractogram, spots: Spots, members: IntArray, *, grid: Grid, settings: MapSettings
+) -> float:
+    """Spatial resolution for the map of the spots ``members`` [Å].
+
+    The user's, if given. Else the median over the spots of: fine enough for the grain (a quarter of its diameter), coarse
+    enough for a fringe power of ``GOOD_POWER`` times the noise, and for an aperture that leaves out the zero frequency
+    and the spots of other phases; half the grain's diameter where nothing better can be had.
+    """
+    if settings.resolution_nm is not None:
+        return 10.0 * settings.resolution_nm
+    wanted = [_resolution_for_spot(diffractogram, spots, int(i), members, grid) for i in members]
+    finest = CELLS_PER_RESOLUTION * max(grid.pixel_size)
+    coarsest = _COARSEST * min(n * p for n, p in zip(grid.shape, grid.pixel_size, strict=True))
+    return float(max(min(np.median(wanted), coarsest), finest))
+
+
+def _resolution_for_spot(
+    diffractogram: Diffractogram, spots: Spots, i: int, members: IntArray, grid: Grid
+) -> float:
+    diameter = _grain_diameter(spots, i, grid)
+    good, least = (_resolution_for_power(diffractogram, spots, i, power, grid) for power in (GOOD_POWER, LEAST_POWER))
+    wanted = min(good, max(diameter / 4.0, min(least, diameter / 2.0)))
+    clear = max(resolution_of(_HALF_PLANES * float(spots.g[i])), _resolution_beside_others(spots, i, members))
+    return max(wanted, min(clear, diameter / 2.0))
+
+
+def _grain_diameter(spots: Spots, i: int, grid: Grid) -> float:
+    """From the width of the spot: 0.9 / diameter for a round grain; at most the frame [Å]."""
+    side = min(n * p for n, p in zip(grid.shape, grid.pixel_size, strict=True))
+    width = float(spots.width[i])
+    return min(0.9 / width, side) if width > 0.0 else side
+
+
+def _resolution_for_power(diffractogram: Diffractogram, spots: Spots, i: int, power: float, grid: Grid) -> float:
+    """Resolution at which the noise of the fringe amplitude is the spot's amplitude² / ``power`` [Å]."""
+    amplitude = float(spots.amplitude[i])
+    if not amplitude > 0.0:
+        return math.inf
+    n_pixels = grid.frame_shape[0] * grid.frame_shape[1]
+    noise_per_area = 4.0 * _background_at(diffractogram, spots, i, grid) * grid.frame_area / n_pixels**2
+    radius_squared = amplitude**2 / power / noise_per_area * 2.0 * math.log(2.0) / math.pi
+    return resolution_of(math.sqrt(radius_squared)) if radius_squared > 0.0 else math.inf
+
+
+def _background_at(diffractogram: Diffractogram, spots: Spots, i: int, grid: Grid) -> float:
+    n_rows, n_cols = diffractogram.background.shape
+    row = round(float(spots.gy[i]) * grid.frame_shape[0] * grid.frame_pixel[0]) % n_rows
+    col = min(round(float(spots.gx[i]) * grid.frame_shape[1] * grid.frame_pixel[1]), n_cols - 1)
+    return float(diffractogram.background[row, col])
+
+
+def _resolution_beside_others(spots: Spots, i: int, members: IntArray) -> float:
+    """Resolution at which the spots of other phases fall to the noise in this spot's aperture [Å]."""
+    others = np.setdiff1d(np.arange(len(spots)), members)
+    if len(others) == 0:
+        return 0.0
+    distance = distance_to_spots(spots.gx[i], spots.gy[i], spots.gx[others], spots.gy[others])
+    ratio = np.nan_to_num(spots.amplitude[others] / spots.amplitude[i], nan=1.0, posinf=1e3)
+    e_folds = np.log(np.maximum(ratio * math.sqrt(GOOD_POWER), 2.0))
+    return resolution_of(max(float(np.min(distance * np.sqrt(math.log(2.0) / e_folds))), 1e-9))
+
+
+def distance_to_spots(gx: float, gy: float, others_x: FloatArray, others_y: FloatArray) -> FloatArray:
+    """Distance of (gx, gy) to the nearer of each Friedel pair [1/Å]."""
+    plus = np.hypot(others_x - gx, others_y - gy)
+    minus = np.hypot(others_x + gx, others_y + gy)
+    nearer: FloatArray = np.minimum(plus, minus)
+    return nearer
+
+
