@@ -1,0 +1,137 @@
+"""What a drawn frame holds: masks, spots, and the noise that they stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.records import TrueSpots
+from fringemap.simulate.amorphous import amorphous_transfer
+from fringemap.simulate.camera import illumination, incident_electrons, readout_transfer, sensor_transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fringemap.records import FloatArray, Mask
+    from fringemap.simulate.lattice import Fringes
+    from fringemap.simulate.regions import Coverage
+    from fringemap.simulate.scene import Scene
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """Frame means that the expected noise depends on."""
+
+    electrons: float
+    """Per pixel."""
+    thickness_angstrom: float
+    """Of the amorphous layer."""
+
+
+def expected_noise_power(
+    scene: Scene, gx: FloatArray, gy: FloatArray, *, level: NoiseLevel | None = None
+) -> FloatArray:
+    """Compute the expected |F|² of a bin without a spot [counts²]: electrons, read-out and amorphous layer.
+
+    Parameters
+    ----------
+    scene
+        As for ``simulate_frame``; grey levels are not applied.
+    gx, gy
+        Where [1/Å], arrays that broadcast.
+    level
+        Means of what was drawn. Without it: the dose through vacuum, the layer's nominal thickness everywhere.
+
+    Returns
+    -------
+    FloatArray
+        Gain stripes, hot pixels, rounding and the tails of sharp edges are not in it.
+    """
+    if level is None:
+        nominal = scene.amorphous.thickness_angstrom if scene.amorphous else 0.0
+        level = NoiseLevel(incident_electrons(scene), nominal)
+    camera, n_pixels = scene.camera, scene.frame_shape[0] * scene.frame_shape[1]
+    readout = readout_transfer(scene, gx, gy)
+    layer = incident_electrons(scene) * amorphous_transfer(scene, gx, gy) * sensor_transfer(scene, gx, gy)
+    electrons = (level.electrons + level.thickness_angstrom * layer**2) * readout**2
+    power: FloatArray = n_pixels * (camera.counts_per_electron**2 * electrons + camera.read_noise_counts**2)
+    return power
+
+
+def build_masks(scene: Scene, coverages: Sequence[Coverage]) -> Mask:
+    """Where each grain is: pixels that it covers by half or more; (n_grains, n_rows, n_cols)."""
+    masks = np.zeros((len(coverages), *scene.frame_shape), bool)
+    for mask, covered in zip(masks, coverages, strict=True):
+        mask[covered.rows, covered.cols] = covered.share >= 0.5
+    return masks
+
+
+def build_spots(
+    scene: Scene, fringes: Sequence[Fringes], coverages: Sequence[Coverage], *, level: NoiseLevel, grey_scale: float
+) -> TrueSpots:
+    """List the spots of all grains that touch the frame, strongest SNR first."""
+    parts = [
+        _grain_spots(scene, number, waves, covered, level)
+        for number, (waves, covered) in enumerate(zip(fringes, coverages, strict=True))
+    ]
+    joined = _join(parts)
+    order = np.argsort(-joined.snr, kind="stable")
+    return TrueSpots(
+        gx=joined.gx[order],
+        gy=joined.gy[order],
+        hkl=joined.hkl[order],
+        phase=tuple(joined.phase[i] for i in order),
+        grain=joined.grain[order],
+        amplitude=joined.amplitude[order] * grey_scale,
+        width=joined.width[order],
+        snr=joined.snr[order],
+    )
+
+
+def _grain_spots(scene: Scene, number: int, waves: Fringes, covered: Coverage, level: NoiseLevel) -> TrueSpots:
+    area = float(covered.share.sum(dtype=np.float64))
+    if area < 1:
+        return _no_spots()
+    lit = covered.share * illumination(scene, covered.rows, covered.cols)
+    counts = incident_electrons(scene) * scene.camera.counts_per_electron
+    transfer = readout_transfer(scene, waves.gx, waves.gy)
+    amplitude: FloatArray = np.asarray(2 * counts * np.abs(waves.coefficient) * transfer, np.float64)
+    # Parseval: the fringe's half of the power, summed over its bins.
+    n_pixels = scene.frame_shape[0] * scene.frame_shape[1]
+    excess = n_pixels * float(np.sum(lit**2, dtype=np.float64)) * amplitude**2 / 4
+    snr = np.sqrt(2 * excess / np.maximum(expected_noise_power(scene, waves.gx, waves.gy, level=level), 1e-300))
+    n = len(snr)
+    pixel_area = scene.pixel_size_angstrom[0] * scene.pixel_size_angstrom[1]
+    return TrueSpots(
+        gx=waves.gx,
+        gy=waves.gy,
+        hkl=waves.hkl,
+        phase=(scene.grains[number].structure.name,) * n,
+        grain=np.full(n, number, np.int64),
+        amplitude=amplitude * (float(lit.sum(dtype=np.float64)) / area),
+        # Of a square of side L it is 0.886 / L; of a disc of the same area 2 % more.
+        width=np.full(n, 0.886 / np.sqrt(area * pixel_area)),
+        snr=snr,
+    )
+
+
+def _no_spots() -> TrueSpots:
+    none = np.zeros(0)
+    return TrueSpots(none, none, np.zeros((0, 3), np.int64), (), np.zeros(0, np.int64), none, none, none)
+
+
+def _join(parts: Sequence[TrueSpots]) -> TrueSpots:
+    if not parts:
+        return _no_spots()
+    return TrueSpots(
+        gx=np.concatenate([p.gx for p in parts]),
+        gy=np.concatenate([p.gy for p in parts]),
+        hkl=np.concatenate([p.hkl for p in parts]),
+        phase=tuple(name for p in parts for name in p.phase),
+        grain=np.concatenate([p.grain for p in parts]),
+        amplitude=np.concatenate([p.amplitude for p in parts]),
+        width=np.concatenate([p.width for p in parts]),
+        snr=np.concatenate([p.snr for p in parts]),
+    )
