@@ -2,5 +2,6 @@
 
 from fringemap.io.inputs import find_inputs, sha256
 from fringemap.io.reading import FrameSeries, describe, read
+from fringemap.io.writing import write_mrc, write_tif
 
-__all__ = ["FrameSeries", "describe", "find_inputs", "read", "sha256"]
+__all__ = ["FrameSeries", "describe", "find_inputs", "read", "sha256", "write_mrc", "write_tif"]

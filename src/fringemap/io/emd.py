@@ -10,6 +10,7 @@ import numpy as np
 
 from fringemap.errors import ReadError
 from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times
+from fringemap.io.units import UnitKind, unit_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,44 +187,60 @@ def _velox_times(group: h5py.Group, n_frames: int, interval_s: float) -> NDArray
 
 
 def _ncem(path: Path, file: h5py.File) -> list[Signal]:
-    """Every group that is marked as an EMD group and holds ``data`` with its axes ``dim1``, ``dim2``, ..."""
-    found: list[h5py.Group] = []
+    """Every group that is marked as an EMD group and holds an array with its axes ``dim1``, ``dim2``, ..."""
+    found: list[tuple[h5py.Group, h5py.Dataset]] = []
     seen = 0
 
     def visit(_name: str, item: Any) -> bool | None:
         nonlocal seen
         seen += 1
-        if isinstance(item, h5py.Group) and isinstance(item.get("data"), h5py.Dataset):
-            found.append(item)
+        if isinstance(item, h5py.Group) and (item.attrs.get("emd_group_type") == 1 or "dim1" in item):
+            found.extend((item, data) for data in item.values() if _is_array(data))
         return True if seen > _MOST_GROUPS else None
 
     file.visititems(visit)
-    return [_ncem_image(path, group, file) for group in found if "emd_group_type" in group.attrs or "dim1" in group]
+    return [_ncem_image(path, group, data, file) for group, data in found]
 
 
-def _ncem_image(path: Path, group: h5py.Group, file: h5py.File) -> Signal:
-    data = group["data"]
+def _is_array(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and not str(item.name).rsplit("/", 1)[-1].startswith("dim")
+
+
+def _ncem_image(path: Path, group: h5py.Group, data: h5py.Dataset, file: h5py.File) -> Signal:
     title = str(group.name).rsplit("/", 1)[-1]
     if data.dtype.hasobject or data.dtype.names is not None:
         return _unusable(title, "holds Python objects or records, not numbers")
-    if data.ndim not in (2, 3) or min(data.shape, default=0) < 1:
-        return _unusable(title, f"has {data.ndim} axes, not the 2 of an image or the 3 of a stack")
+    long = [k for k in range(data.ndim) if data.shape[k] > 1]
+    if len(long) not in (2, 3) or min(data.shape) < 1:
+        return _unusable(title, f"has {len(long)} axes, not the 2 of an image or the 3 of a stack")
     check_storage(path, data)
-    axes = [_ncem_axis(group, k + 1, data.shape[k]) for k in range(data.ndim)]
-    stack = data.ndim == 3
-    rows, cols = (data.shape[-2], data.shape[-1])
-    n_frames = data.shape[0] if stack else 1
-    interval = axes[0].value if stack and axes[0].unit.strip("[]") in ("s", "sec") else float("nan")
+    axes = {k: _ncem_axis(group, k + 1, data.shape[k]) for k in long}
+    rows, cols = _image_axes(axes)
+    along = next((k for k in long if k not in (rows, cols)), None)
+    n_frames = 1 if along is None else int(data.shape[along])
+    in_seconds = along is not None and axes[along].unit.strip("[]") in ("s", "sec")
+
+    def load(i: int) -> NDArray[Any]:
+        index = tuple(slice(None) if k in (rows, cols) else i if k == along else 0 for k in range(data.ndim))
+        return np.asarray(data[index])
+
     return Signal(
         title=title,
         n_frames=n_frames,
-        frame_shape=(rows, cols),
+        frame_shape=(int(data.shape[rows]), int(data.shape[cols])),
         dtype=data.dtype,
-        load=(lambda i: data[i]) if stack else (lambda _i: data[()]),
-        pixel_size=(axes[-2], axes[-1]),
-        times_s=regular_times(n_frames, interval),
+        load=load,
+        pixel_size=(axes[rows], axes[cols]),
+        times_s=regular_times(n_frames, axes[along].value) if along is not None and in_seconds else None,
         metadata=_ncem_metadata(file),
     )
+
+
+def _image_axes(axes: dict[int, StoredSize]) -> tuple[int, int]:
+    """Axes of the rows and columns: the two that have a length, else the last two."""
+    lengths = [k for k, axis in axes.items() if unit_kind(axis.unit) is UnitKind.LENGTH]
+    rows, cols = lengths if len(lengths) == 2 else list(axes)[-2:]
+    return rows, cols
 
 
 def _ncem_axis(group: h5py.Group, number: int, n: int) -> StoredSize:

@@ -58,22 +58,24 @@ def _to_grey(raw: NDArray[Any]) -> NDArray[Any]:
 
 def _convert(raw: NDArray[Any]) -> tuple[Image, bool, int]:
     """Copy block by block; also whether all is finite, and how many pixels have the largest value."""
+    raw = np.asarray(raw)
     n_rows, n_cols = raw.shape
     image = np.empty((n_rows, n_cols), dtype=np.float32)
     step = max(1, _BLOCK_BYTES // max(1, n_cols * image.itemsize))
     may_be_infinite = raw.dtype.kind == "f"
     top, n_top, finite = -np.inf, 0, True
-    for start in range(0, n_rows, step):
-        block = image[start : start + step]
-        with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n_rows, step):
+            block = image[start : start + step]
             block[...] = raw[start : start + step]
-        high = float(block.max())
-        if may_be_infinite and not (np.isfinite(high) and np.isfinite(block.min())):
-            finite = False
-        if high > top:
-            top, n_top = high, 0
-        if high == top:
-            n_top += int(np.count_nonzero(block == np.float32(high)))
+            seen = block if may_be_infinite else raw[start : start + step]
+            high = seen.max()
+            if may_be_infinite and not (np.isfinite(high) and np.isfinite(block.min())):
+                finite = False
+            if high > top:
+                top, n_top = high, 0
+            if high == top:
+                n_top += int(np.count_nonzero(seen == high))
     return image, finite, n_top
 
 

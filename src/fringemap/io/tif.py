@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def open_tif(path: Path) -> Content:
     """Open a TIFF file; each series of equal pages is one signal, thumbnails are left out."""
     file = tifffile.TiffFile(path)
     try:
+        _check_chain(path, file)
         series = [s for s in file.series if not _is_thumbnail(s)]
         titles = [path.stem if len(series) == 1 else f"image {k + 1}" for k in range(len(series))]
         signals = tuple(_signal(path, file, s, title) for s, title in zip(series, titles, strict=True))
@@ -50,6 +52,29 @@ def open_tif(path: Path) -> Content:
     except BaseException:
         file.close()
         raise
+
+
+def _check_chain(path: Path, file: Any) -> None:
+    """Follow the chain of pages to its end: a file that was cut off would otherwise pass as a shorter stack."""
+    layout, size = file.tiff, path.stat().st_size
+    seen: set[int] = set()
+    with path.open("rb") as stream:
+
+        def number(at: int, form: str, length: int) -> int:
+            stream.seek(at)
+            raw = stream.read(length)
+            if len(raw) < length:
+                raise ReadError(f"{path.name} is cut off: its chain of pages leads beyond its end; copy the file again")
+            value: int = struct.unpack(form, raw)[0]
+            return value
+
+        offset = number(8 if layout.is_bigtiff else 4, layout.offsetformat, layout.offsetsize)
+        while offset:
+            if offset in seen or offset >= size:
+                raise ReadError(f"{path.name} is cut off or damaged: its chain of pages is broken; copy the file again")
+            seen.add(offset)
+            n_tags = number(offset, layout.tagnoformat, layout.tagnosize)
+            offset = number(offset + layout.tagnosize + n_tags * layout.tagsize, layout.offsetformat, layout.offsetsize)
 
 
 def _is_thumbnail(series: Any) -> bool:
