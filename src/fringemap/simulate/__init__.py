@@ -4,12 +4,14 @@
 """
 
 from fringemap.simulate.frame import simulate_frame
+from fringemap.simulate.insitu import InSitu, insitu_scenes, simulate_series
 from fringemap.simulate.optics import (
     Camera,
     Microscope,
     electron_wavelength,
     scherzer_defocus,
 )
+from fringemap.simulate.recipes import SceneRanges, demo_scene, random_microscope, random_scene, voronoi_cells
 from fringemap.simulate.scene import (
     Amorphous,
     Ellipse,
@@ -33,15 +35,23 @@ __all__ = [
     "Grain",
     "HalfPlane",
     "Halo",
+    "InSitu",
     "Microscope",
     "PlaneWave",
     "Polygon",
     "Region",
     "Scene",
+    "SceneRanges",
+    "demo_scene",
     "disc",
     "electron_wavelength",
     "expected_noise_power",
+    "insitu_scenes",
     "plane_wave_frame",
+    "random_microscope",
+    "random_scene",
     "scherzer_defocus",
     "simulate_frame",
+    "simulate_series",
+    "voronoi_cells",
 ]
