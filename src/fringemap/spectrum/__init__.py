@@ -1,1 +1,16 @@
+"""Frame -> Diffractogram: window, transform, background, axes."""
 
+from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, to_bins, whole_spectrum
+from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
+
+__all__ = [
+    "average_diffractograms",
+    "bin_size",
+    "compute_diffractogram",
+    "frequency_axes",
+    "half_shape",
+    "nyquist",
+    "to_bins",
+    "whiten",
+    "whole_spectrum",
+]

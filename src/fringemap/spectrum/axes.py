@@ -1,0 +1,71 @@
+"""Where each bin of a half spectrum lies in reciprocal space, and how a half becomes a whole for showing.
+
+Half spectra have the shape and order of ``scipy.fft.rfft2``: (n_rows, n_cols // 2 + 1), zero frequency at [0, 0].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fringemap.records import FloatArray, Image, Scale
+
+
+def half_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
+    """Shape of the half spectrum of a frame."""
+    return frame_shape[0], frame_shape[1] // 2 + 1
+
+
+def bin_size(frame_shape: tuple[int, int], scale: Scale) -> tuple[float, float]:
+    """Distance of neighbouring bins along (gy, gx) [1/Å]."""
+    (rows, cols), (size_y, size_x) = frame_shape, scale.pixel_size_angstrom
+    return 1.0 / (rows * size_y), 1.0 / (cols * size_x)
+
+
+def frequency_axes(frame_shape: tuple[int, int], scale: Scale) -> tuple[FloatArray, FloatArray]:
+    """Frequencies gy of the rows and gx of the columns of a half spectrum [1/Å].
+
+    Returns
+    -------
+    gy, gx
+        Shapes (n_rows,) and (n_cols // 2 + 1,). The row of the Nyquist frequency of an even frame counts as negative.
+    """
+    (rows, cols), (size_y, size_x) = frame_shape, scale.pixel_size_angstrom
+    return np.fft.fftfreq(rows, size_y), np.fft.rfftfreq(cols, size_x)
+
+
+def nyquist(scale: Scale) -> tuple[float, float]:
+    """Largest frequency along (gy, gx) that the pixels can carry [1/Å]."""
+    size_y, size_x = scale.pixel_size_angstrom
+    return 0.5 / size_y, 0.5 / size_x
+
+
+def to_bins(
+    gx: FloatArray, gy: FloatArray, *, frame_shape: tuple[int, int], scale: Scale
+) -> tuple[FloatArray, FloatArray]:
+    """Signed, fractional (row, column) bins of reciprocal vectors; rows may be negative."""
+    step_y, step_x = bin_size(frame_shape, scale)
+    return gy / step_y, gx / step_x
+
+
+def whole_spectrum(half: Image, frame_shape: tuple[int, int]) -> Image:
+    """Complete a real half spectrum by Friedel symmetry and centre it for showing.
+
+    Parameters
+    ----------
+    half
+        Any real quantity with P(-g) = P(g), half order.
+
+    Returns
+    -------
+    Image
+        Shape ``frame_shape``; zero frequency at (n_rows // 2, n_cols // 2).
+    """
+    rows, cols = frame_shape
+    n_right = (cols + 1) // 2
+    # Column -l of row k is the mate of column l of row -k.
+    mates = half[-np.arange(rows) % rows, 1 : cols // 2 + 1][:, ::-1]
+    whole = np.concatenate([mates, half[:, :n_right]], axis=1)
+    return np.fft.fftshift(whole, axes=0)

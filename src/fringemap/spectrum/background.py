@@ -1,0 +1,206 @@
+"""The expected power of everything that is not a spot: Thon rings, envelope, camera, streaks on the axes.
+
+Noise and amorphous material make every bin an independent gamma-distributed number around its expectation (exponential
+for a single frame). The expectation varies slowly along the azimuth and may oscillate along the radius, so it is read
+from the medians of a polar grid: a spot fills a small part of its cell and lifts a median by little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+import scipy.special
+
+from fringemap.spectrum.axes import bin_size, frequency_axes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fringemap.records import FloatArray, Image, Scale
+
+# Sectors of the half plane: six degrees follow astigmatic Thon rings, and hold enough bins beyond the first few rings.
+_N_SECTORS = 30
+# Log power is counted in steps of 1/4 e-fold around a first guess for its ring; medians are interpolated within a step.
+_STEPS_PER_E = 4
+_LEVELS_BELOW = 16
+_N_LEVELS = 36
+# Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a spot
+# cannot lift; a ring with too few bins even so is taken as isotropic.
+_POOLED_RINGS = 3
+_POOLED_SECTORS = (3, 7, 13)
+_ENOUGH_BINS = 400
+# The spread of sectors is compared over this many rings.
+_COMPARED_RINGS = 17
+# Variance of the log of the median of n exponential numbers is about this over n: 1 / (n ln²2).
+_MEDIAN_VARIANCE = 2.08
+# Streaks are looked for within this share of the frequencies from each axis, in pieces of this share of their length.
+_STREAK_BAND = 0.05
+_STREAK_PIECES = 12
+_STREAK_RATIO = 1.5
+_TINY = np.float32(1e-30)
+
+
+@dataclass(frozen=True)
+class PolarGrid:
+    """Which ring and which sector of the half plane each bin of a half spectrum lies in."""
+
+    ring: NDArray[np.int16]
+    """Half-spectrum shape. A ring is as wide as a bin of the coarser axis."""
+    sector: NDArray[np.int8]
+    n_rings: int
+    ring_width: float
+    """[1/Å]."""
+
+
+@lru_cache(maxsize=2)
+def polar_grid(frame_shape: tuple[int, int], scale: Scale) -> PolarGrid:
+    """Rings and sectors of a half spectrum; ring r gathers |g| within half a width of r x ``ring_width``."""
+    gy, gx = (axis.astype(np.float32) for axis in frequency_axes(frame_shape, scale))
+    width = max(bin_size(frame_shape, scale))
+    shape = (len(gy), len(gx))
+    ring, sector = np.empty(shape, np.int16), np.empty(shape, np.int8)
+    for row, y in enumerate(gy):
+        ring[row] = np.sqrt(y * y + gx * gx) / np.float32(width) + np.float32(0.5)
+        fraction = np.arctan2(y, gx) / np.float32(np.pi) + np.float32(0.5)
+        sector[row] = np.minimum(fraction * _N_SECTORS, _N_SECTORS - 1)
+    return PolarGrid(ring, sector, int(ring.max()) + 1, width)
+
+
+def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Scale, noise_shape: float) -> Image:
+    """Expected power of noise and amorphous material in every bin.
+
+    Parameters
+    ----------
+    power
+        Half spectrum of power, shape (n_rows, n_cols // 2 + 1) [counts²].
+    noise_shape
+        Shape k of the gamma law of one bin: the number of frames averaged.
+
+    Returns
+    -------
+    Image
+        Same shape, positive.
+
+    Notes
+    -----
+    Each ring has a median; each cell of a ring departs from it as far as the spread among the ring's sectors exceeds what
+    chance makes (empirical Bayes), so that an isotropic spectrum gets an isotropic background with little error of its
+    own. The median of the gamma law turns medians into means.
+    """
+    grid = polar_grid(frame_shape, scale)
+    guess = _guess_rings(power, grid)
+    counts = _count_levels(power, grid, guess)
+    cells = _median_of_cells(counts, noise_shape)
+    median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
+    table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
+    background = np.empty_like(power)
+    flat = np.maximum(table, _TINY).ravel()
+    for row in range(len(power)):
+        cell = grid.ring[row].astype(np.int32) * _N_SECTORS + grid.sector[row]
+        np.take(flat, cell, out=background[row])
+    _lift_streaks(background, power, noise_shape=noise_shape)
+    return background
+
+
+def _guess_rings(power: Image, grid: PolarGrid) -> FloatArray:
+    """Mean log power of each ring, from a sample of rows: good to a factor of two; (n_rings,)."""
+    step = max(1, len(power) // 512)
+    ring = grid.ring[::step].ravel()
+    log_power = np.log(np.maximum(power[::step].ravel(), _TINY))
+    n = np.bincount(ring, minlength=grid.n_rings)
+    total = np.bincount(ring, weights=log_power, minlength=grid.n_rings)
+    known = np.flatnonzero(n)
+    guess = np.interp(np.arange(grid.n_rings), known, total[known] / n[known])
+    return scipy.ndimage.median_filter(guess, size=5, mode="nearest")
+
+
+def _count_levels(power: Image, grid: PolarGrid, guess: FloatArray) -> FloatArray:
+    """How many bins of each cell lie in each step of log power around the guess; (n_rings, n_sectors, n_levels)."""
+    offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
+    counts = np.zeros(grid.n_rings * _N_SECTORS * _N_LEVELS, np.int64)
+    block = max(1, 2**20 // power.shape[1])
+    for start in range(0, len(power), block):
+        rows = slice(start, start + block)
+        ring = grid.ring[rows].ravel()
+        level = np.log(np.maximum(power[rows].ravel(), _TINY))
+        level *= np.float32(_STEPS_PER_E)
+        level -= offset[ring]
+        np.clip(level, 0, _N_LEVELS - 1, out=level)
+        cell = ring.astype(np.int32)
+        cell *= _N_SECTORS
+        cell += grid.sector[rows].ravel()
+        cell *= _N_LEVELS
+        cell += level.astype(np.int32)
+        first, last = int(cell.min()), int(cell.max()) + 1
+        counts[first:last] += np.bincount(cell - first, minlength=last - first)
+    return counts.reshape(grid.n_rings, _N_SECTORS, _N_LEVELS).astype(np.float32)
+
+
+def _median_of_cells(counts: FloatArray, noise_shape: float) -> FloatArray:
+    """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
+    pooled = scipy.ndimage.uniform_filter1d(counts, _POOLED_RINGS, axis=0, mode="nearest") * _POOLED_RINGS
+    ring_median, _ = _median_of_levels(pooled.sum(axis=1))
+    departure, n = _departures(pooled, ring_median)
+    chance = _MEDIAN_VARIANCE / np.maximum(n * noise_shape, 1.0)
+    spread = scipy.ndimage.median_filter(np.median(np.abs(departure), axis=1), _COMPARED_RINGS, mode="nearest")
+    excess = np.maximum((1.4826 * spread[:, None]) ** 2 - np.median(chance, axis=1)[:, None], 0.0)
+    smooth = scipy.ndimage.uniform_filter1d(departure, _POOLED_RINGS, axis=0, mode="nearest")
+    median: FloatArray = ring_median[:, None] + smooth * excess / (excess + chance)
+    return median
+
+
+def _departures(pooled: FloatArray, ring_median: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How far each sector lies from its ring, and how many bins tell so; zero where too few."""
+    departure, n = np.zeros(pooled.shape[:2]), np.ones(pooled.shape[:2])
+    per_sector = pooled.sum(axis=(1, 2)) / _N_SECTORS
+    open_rings = np.ones(len(pooled), bool)
+    for width in _POOLED_SECTORS:
+        rings = np.flatnonzero(open_rings & (per_sector * width >= _ENOUGH_BINS))
+        open_rings[rings] = False
+        # The half plane closes on itself: -90 and +90 degrees are the same line.
+        wide = scipy.ndimage.uniform_filter1d(pooled[rings], width, axis=1, mode="wrap") * width
+        median, n[rings] = _median_of_levels(wide)
+        departure[rings] = np.where(n[rings] > 0, median - ring_median[rings, None], 0.0)
+    return departure, n
+
+
+def _median_of_levels(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Median of counted levels [e-folds over the guess], and the number counted; over the last axis."""
+    total = counts.sum(axis=-1)
+    below = np.cumsum(counts, axis=-1)
+    half = total[..., None] / 2
+    level = np.argmax(below >= half, axis=-1)
+    inside = np.take_along_axis(counts, level[..., None], axis=-1)[..., 0]
+    above = np.take_along_axis(below, level[..., None], axis=-1)[..., 0]
+    within = 1.0 - (above - half[..., 0]) / np.maximum(inside, 1e-9)
+    median = (level + np.where(total > 0, within, 0.0) - _LEVELS_BELOW) / _STEPS_PER_E
+    return np.where(total > 0, median, 0.0), total
+
+
+def _lift_streaks(background: Image, power: Image, *, noise_shape: float) -> None:
+    """Raise the background, in place, along lines beside the axes that are bright over a long piece.
+
+    A jump between opposite edges, scan noise, gain stripes or a burned-in scale bar brighten lines along an axis; a spot is
+    too short to lift the median of a piece of such a line.
+    """
+    n_rows, n_cols = power.shape
+    for line in range(max(4, round(_STREAK_BAND * n_rows / 2))):
+        for row in {line, -line % n_rows}:
+            _lift_line(background[row], power[row], max(2 * n_cols // _STREAK_PIECES, 8), noise_shape)
+    for line in range(min(max(4, round(_STREAK_BAND * n_cols)), n_cols)):
+        _lift_line(background[:, line], power[:, line], max(n_rows // _STREAK_PIECES, 8), noise_shape)
+
+
+def _lift_line(background: Image, power: Image, size: int, noise_shape: float) -> None:
+    n = len(power)
+    starts = np.arange(0, n - size + 1, max(size // 2, 1))
+    ratio = power / background
+    pieces = np.lib.stride_tricks.sliding_window_view(ratio, size)[starts]
+    median_of_law = scipy.special.gammaincinv(noise_shape, 0.5) / noise_shape
+    lift = np.interp(np.arange(n), starts + (size - 1) / 2, np.median(pieces, axis=1) / median_of_law)
+    lifted = lift > _STREAK_RATIO + 3 * (_MEDIAN_VARIANCE / (size * noise_shape)) ** 0.5
+    background[lifted] *= lift[lifted].astype(np.float32)

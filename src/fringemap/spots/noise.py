@@ -1,0 +1,89 @@
+"""How likely it is that noise alone makes a block of the whitened power as bright as this.
+
+The mean of a block of n independent exponential bins follows a gamma law of shape n. Bins of a real diffractogram are not
+quite independent (a specimen that covers part of the frame, a window) and the background is not quite known, so the shape
+is measured on the blocks themselves, by the ratio of two low quantiles that spots cannot reach.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.special
+
+if TYPE_CHECKING:
+    from fringemap.records import FloatArray
+
+_LOW, _MIDDLE = 0.2, 0.5
+_SHAPES = np.geomspace(0.2, 1e5, 400)
+_FEW = 100
+
+
+@lru_cache(maxsize=1)
+def _log_ratios() -> FloatArray:
+    """Log of the ratio of the middle to the low quantile, for each of ``_SHAPES``."""
+    low, middle = (scipy.special.gammaincinv(_SHAPES, q) for q in (_LOW, _MIDDLE))
+    ratios: FloatArray = np.log(middle / low)
+    return ratios
+
+
+def measure_noise_law(values: FloatArray, *, independent_shape: float) -> tuple[float, float]:
+    """Mean and shape of the gamma law that the bulk of block means follows.
+
+    Parameters
+    ----------
+    values
+        Block means of the whitened power, most of them noise; (n,).
+    independent_shape
+        Shape if all bins were independent; the measured one never exceeds it.
+
+    Returns
+    -------
+    mean, shape
+        The assumed law (1, ``independent_shape``) if there are too few values to measure one.
+    """
+    if len(values) < _FEW:
+        return 1.0, independent_shape
+    low, middle = np.quantile(values, [_LOW, _MIDDLE])
+    if not low > 0:
+        return 1.0, independent_shape
+    shape = float(np.interp(-np.log(middle / low), -_log_ratios(), _SHAPES))
+    shape = min(shape, independent_shape)
+    mean = float(middle) * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
+    return mean, shape
+
+
+def log_tail(ratio: FloatArray, *, shape: FloatArray, background_shape: FloatArray | float) -> FloatArray:
+    """Log probability that a gamma number of ``shape`` exceeds an estimate of its own mean by ``ratio``.
+
+    Parameters
+    ----------
+    ratio
+        Block mean over the estimated mean.
+    shape
+        Shape of the block's law.
+    background_shape
+        Shape of the law of the estimate: about half the number of bins in a median.
+
+    Notes
+    -----
+    The ratio of two gamma numbers; with a perfectly known mean (infinite ``background_shape``) the gamma tail itself. Tails
+    below the smallest floating number are continued by their leading term.
+    """
+    z = background_shape / (background_shape + shape * ratio)
+    with np.errstate(divide="ignore"):
+        exact = np.log(scipy.special.betainc(background_shape, shape, z))
+    leading = (
+        background_shape * np.log(z)
+        + shape * np.log1p(-z)
+        - np.log(background_shape)
+        - scipy.special.betaln(background_shape, shape)
+    )
+    return np.where(exact > -650, exact, np.minimum(leading, -650.0))
+
+
+def threshold(log_probability: float, *, mean: float, shape: float) -> float:
+    """Block mean that noise exceeds with this (log) probability."""
+    return mean * float(scipy.special.gammainccinv(shape, np.exp(max(log_probability, -700.0)))) / shape
