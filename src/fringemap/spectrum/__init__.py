@@ -1,6 +1,6 @@
 """Frame -> Diffractogram: window, transform, background, axes."""
 
-from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, to_bins, whole_spectrum
+from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
 from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "frequency_axes",
     "half_shape",
     "nyquist",
+    "read_block",
     "to_bins",
     "whiten",
     "whole_spectrum",

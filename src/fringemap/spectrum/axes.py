@@ -5,12 +5,16 @@ Half spectra have the shape and order of ``scipy.fft.rfft2``: (n_rows, n_cols //
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fringemap.records import FloatArray, Image, Scale
+
+Number = TypeVar("Number", np.float32, np.complex64)
 
 
 def half_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:
@@ -69,3 +73,30 @@ def whole_spectrum(half: Image, frame_shape: tuple[int, int]) -> Image:
     mates = half[-np.arange(rows) % rows, 1 : cols // 2 + 1][:, ::-1]
     whole = np.concatenate([mates, half[:, :n_right]], axis=1)
     return np.fft.fftshift(whole, axes=0)
+
+
+def read_block(
+    half: NDArray[Number], n_cols: int, *, start: tuple[int, int], shape: tuple[int, int]
+) -> NDArray[Number]:
+    """Rectangle of the whole periodic spectrum, read from its half by Friedel symmetry.
+
+    Parameters
+    ----------
+    half
+        Complex spectrum, or a real quantity such as power; (n_rows, n_cols // 2 + 1).
+    n_cols
+        Columns of the frame.
+    start
+        First (row, column) bin, signed: negative bins and those beyond Nyquist are mates of stored ones.
+    shape
+        Of the rectangle.
+    """
+    rows = (start[0] + np.arange(shape[0])) % half.shape[0]
+    cols = (start[1] + np.arange(shape[1])) % n_cols
+    stored = cols < half.shape[1]
+    if stored.all() and cols[-1] - cols[0] == len(cols) - 1:
+        return half[rows, cols[0] : cols[-1] + 1]
+    block = np.empty(shape, half.dtype)
+    block[:, stored] = half[np.ix_(rows, cols[stored])]
+    block[:, ~stored] = np.conj(half[np.ix_(-rows % half.shape[0], n_cols - cols[~stored])])
+    return block

@@ -15,6 +15,7 @@ import scipy.ndimage
 from skimage.segmentation import watershed
 
 from fringemap.spectrum import bin_size, whiten
+from fringemap.spots.candidates import Candidates
 from fringemap.spots.noise import log_tail, measure_noise_law, threshold
 
 if TYPE_CHECKING:
@@ -37,24 +38,6 @@ _LOCAL_WIDTHS = 6.0
 # A sharp edge of the frame or of a grain leaves lobes beside a spot: power (width / distance)² along the axes of the
 # frame, steeper elsewhere. Fainter maxima than this multiple of it are lobes.
 _LOBE_MARGIN = 2.0
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Spots as the detector sees them, n rows in falling order of score; positions in bins of the half spectrum."""
-
-    row: FloatArray
-    """Signed, may be fractional."""
-    col: FloatArray
-    width: FloatArray
-    """Full width at half maximum of the power [bins], a rough value."""
-    score: FloatArray
-    """-log10 of the expected number of equally strong false spots in the frame."""
-    merged: Mask
-    """Shares its component with another spot."""
-
-    def __len__(self) -> int:
-        return len(self.row)
 
 
 @dataclass(frozen=True)
