@@ -1,0 +1,345 @@
+"""What is drawn into one set of axes: the frame, phases on it, the diffractogram, the profile.
+
+Images stay in float until they are brought to the pixels of the page. Axes hold physical units: nm in the frame, 1/nm
+in the diffractogram, both with y downward as the image is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import contourpy
+import numpy as np
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Circle, PathPatch
+from matplotlib.path import Path as Outline
+from PIL import Image as Pillow
+
+from fringemap.records import UNKNOWN, ScaleSource
+from fringemap.report.labels import Box, Label, place_labels, text_size
+from fringemap.report.rendering import PagePixels
+from fringemap.report.scalebar import axes_inches, draw_bar, real_bar, reciprocal_bar
+from fringemap.report.style import PhaseStyle, style_for
+from fringemap.report.words import NM, PER_NM, format_formula, mathtext_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from fringemap.records import FrameResult, Image, PhaseMap, SpotMatch
+
+LABEL_SIZE = 7.0
+
+
+def frame_size_nm(result: FrameResult) -> tuple[float, float]:
+    """Height and width of the frame [nm]."""
+    rows, cols = result.frame_shape
+    py, px = result.scale.pixel_size_angstrom
+    return rows * py * NM, cols * px * NM
+
+
+def contrast(image: Image, low_percent: float = 0.5, high_percent: float = 99.5) -> tuple[float, float]:
+    """Choose black and white so that hot pixels do not decide; never equal."""
+    finite = image[np.isfinite(image)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    # Every seventh pixel tells percentiles well enough in a seventh of the time.
+    sample = finite[::7] if finite.size > 10_000 else finite
+    low, high = np.percentile(sample, [low_percent, high_percent])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def grey_pixels(
+    image: Image,
+    size_px: tuple[int, int],
+    limits: tuple[float, float],
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Bring a float image to the pixels of the page: resampled in float, then to 256 greys.
+
+    Parameters
+    ----------
+    image
+        Shape (n_rows, n_cols). NaN is shown black.
+    size_px
+        Height and width wanted.
+    limits
+        Values shown black and white.
+    box
+        What to show: left, upper, right, lower edge [px of the image, whole numbers are edges of pixels].
+    """
+    clean = np.nan_to_num(np.ascontiguousarray(image, dtype=np.float32), nan=limits[0])
+    rows, cols = max(size_px[0], 1), max(size_px[1], 1)
+    left, upper, right, lower = box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
+    # Lanczos keeps fringes from beating with the pixels; enlarged pixels stay what they are.
+    shrinks = rows < lower - upper or cols < right - left
+    kind = Pillow.Resampling.LANCZOS if shrinks else Pillow.Resampling.NEAREST
+    resized = np.asarray(Pillow.fromarray(clean).resize((cols, rows), kind, box=(left, upper, right, lower)))
+    scaled = (resized - limits[0]) * (255.0 / (limits[1] - limits[0]))
+    grey: NDArray[np.uint8] = np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
+    return grey
+
+
+def _size_on_page(axes: Axes) -> tuple[int, int]:
+    """Height and width of the axes [px of the page]."""
+    width, height = axes_inches(axes)
+    return round(height * axes.figure.dpi), round(width * axes.figure.dpi)
+
+
+def show_frame(axes: Axes, result: FrameResult) -> None:
+    """Show the frame with its scale bar; the axes run in nm."""
+    height, width = frame_size_nm(result)
+    axes.set_axis_off()
+    axes.set(xlim=(0.0, width), ylim=(height, 0.0))
+    axes.add_artist(PagePixels(grey_pixels(result.thumbnail, _size_on_page(axes), contrast(result.thumbnail))))
+    draw_bar(axes, real_bar(width, result.scale))
+
+
+def show_regions(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle], phases: Sequence[str]) -> None:
+    """Draw where each phase is significant: tinted, hatched and outlined, so that overlaps stay readable."""
+    frame_pixel = result.scale.pixel_size_angstrom
+    for phase_map in result.maps:
+        if phase_map.phase in phases and phase_map.mask.any():
+            style = style_for(styles, phase_map.phase)
+            _draw_region(axes, region_outline(phase_map, frame_pixel), style)
+
+
+def region_outline(phase_map: PhaseMap, frame_pixel_angstrom: tuple[float, float]) -> Outline:
+    """Trace the region of a phase in nm, holes included."""
+    y, x = (_centres_nm(phase_map, frame_pixel_angstrom, axis) for axis in (0, 1))
+    padded = np.pad(phase_map.mask.astype(np.float32), 1)
+    generator = contourpy.contour_generator(x, y, padded, name="serial", fill_type=contourpy.FillType.ChunkCombinedCode)
+    points, codes = generator.filled(0.5, 2.0)[:2]
+    if not points or points[0] is None:
+        return Outline(np.zeros((0, 2)))
+    return Outline(points[0], codes[0])
+
+
+def _centres_nm(phase_map: PhaseMap, frame_pixel: tuple[float, float], axis: int) -> NDArray[np.float64]:
+    # The frame's first pixel is centred half a pixel inside its edge; one cell of padding closes regions at the edge.
+    first = (phase_map.origin_px[axis] + 0.5) * frame_pixel[axis]
+    steps = np.arange(-1, phase_map.mask.shape[axis] + 1)
+    return np.asarray(NM * (first + phase_map.pixel_size_angstrom[axis] * steps), dtype=np.float64)
+
+
+def _draw_region(axes: Axes, outline: Outline, style: PhaseStyle) -> None:
+    axes.add_artist(PathPatch(outline, facecolor=to_rgba(style.colour, 0.28), edgecolor="none", linewidth=0, zorder=3))
+    axes.add_artist(PathPatch(outline, fill=False, edgecolor=(0, 0, 0, 0.55), linewidth=2.4, zorder=4))
+    axes.add_artist(
+        PathPatch(
+            outline,
+            fill=False,
+            edgecolor=style.colour,
+            hatch=style.hatch or None,
+            linewidth=1.2,
+            linestyle=style.line,
+            zorder=5,
+        )
+    )
+
+
+def view_limits(result: FrameResult) -> tuple[float, float]:
+    """Choose |gy| and |gx| at the edge of the view [1/nm]: all spots and rings, with room for labels."""
+    edge = [PER_NM * g for g in result.shown_g_max]
+    farthest = PER_NM * float(max([*result.spots.g, *result.rings.g], default=0.0))
+    wanted = 1.3 * farthest if farthest else max(edge)
+    return min(wanted, edge[0]), min(wanted, edge[1])
+
+
+def show_diffractogram(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle]) -> None:
+    """Show the centred diffractogram with spots, rings, labels and scale bar; the axes run in 1/nm.
+
+    Axes must already have the aspect of `view_limits`. Labels that find no free place are left out and counted in the
+    lower right corner.
+    """
+    limit_y, limit_x = view_limits(result)
+    axes.set_axis_off()
+    axes.set(xlim=(-limit_x, limit_x), ylim=(limit_y, -limit_y))
+    axes.add_artist(PagePixels(spectrum_pixels(result, _size_on_page(axes))))
+    bar = draw_bar(axes, reciprocal_bar(2 * limit_x, result.scale))
+    radius = _circle_radius(axes, 2 * limit_x)
+    _draw_circles(axes, result, styles, radius)
+    note = Box(axes_inches(axes)[0] - 1.7, 0.0, axes_inches(axes)[0], 0.25)
+    obstacles = [Box(bar.x0, bar.y0, bar.x1, bar.y1), note, *_mate_boxes(axes, result, radius)]
+    obstacles += _draw_rings(axes, result, [*obstacles, *_circle_boxes(axes, result, radius)])
+    missing = _label_spots(axes, result, styles, radius, obstacles)
+    if missing:
+        text = f"{missing} more in the table of spots"
+        _write(axes, limit_x - 0.85 * 2 * limit_x / axes_inches(axes)[0], limit_y * 0.97, text, "#404040")
+
+
+def spectrum_pixels(result: FrameResult, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring the shown part of the diffractogram to the pixels of the page, zero frequency in their middle."""
+    box = []
+    for axis, limit in enumerate(view_limits(result)):
+        n = result.shown_spectrum.shape[axis]
+        step = 2 * PER_NM * result.shown_g_max[axis] / n
+        # Zero frequency is the centre of pixel n // 2; one more pixel of padding is added below.
+        middle = n // 2 + 0.5 + 1.0
+        box.append((middle - limit / step, middle + limit / step))
+    padded = np.pad(result.shown_spectrum, 1, mode="edge")
+    limits = contrast(result.shown_spectrum, 30.0, 99.98)
+    return grey_pixels(padded, size_px, limits, (box[1][0], box[0][0], box[1][1], box[0][1]))
+
+
+def _circle_radius(axes: Axes, span: float) -> float:
+    """Radius of a spot's circle [1/nm]: 0.07 inch on the page."""
+    return 0.07 * span / axes_inches(axes)[0]
+
+
+def _draw_circles(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle], radius: float) -> None:
+    spots = result.spots
+    for gx, gy, match in zip(PER_NM * spots.gx, PER_NM * spots.gy, result.match.spots, strict=True):
+        style = style_for(styles, phase_of(match))
+        for sign, alpha in ((1, 1.0), (-1, 0.45)):
+            axes.add_artist(
+                Circle(
+                    (sign * gx, sign * gy),
+                    radius,
+                    fill=False,
+                    edgecolor=style.colour,
+                    linewidth=1.2,
+                    linestyle=style.line,
+                    alpha=alpha,
+                    zorder=4,
+                )
+            )
+
+
+def phase_of(match: SpotMatch) -> str:
+    """Name of the phase that a spot belongs to; ``unknown`` if none."""
+    return UNKNOWN if match.best is None else match.best.phase
+
+
+def _circle_boxes(axes: Axes, result: FrameResult, radius: float, sign: int = 1) -> list[Box]:
+    """Give the circles of all spots, or with sign -1 of their mates, in inches."""
+    r = radius * _inches_per_unit(axes)
+    centres = [to_inches(axes, sign * gx, sign * gy) for gx, gy in _spots_per_nm(result)]
+    return [Box(x - r, y - r, x + r, y + r) for x, y in centres]
+
+
+def _mate_boxes(axes: Axes, result: FrameResult, radius: float) -> list[Box]:
+    return _circle_boxes(axes, result, radius, -1)
+
+
+def _spots_per_nm(result: FrameResult) -> list[tuple[float, float]]:
+    return list(zip((PER_NM * result.spots.gx).tolist(), (PER_NM * result.spots.gy).tolist(), strict=True))
+
+
+def _inches_per_unit(axes: Axes) -> float:
+    left, right = axes.get_xlim()
+    return axes_inches(axes)[0] / (right - left)
+
+
+def to_inches(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    """Bring a point of axes with y downward to inches from their lower left corner."""
+    inch, bottom = _inches_per_unit(axes), axes.get_ylim()[0]
+    return (x - axes.get_xlim()[0]) * inch, (bottom - y) * inch
+
+
+def _from_inches(axes: Axes, x: float, y: float) -> tuple[float, float]:
+    inch, bottom = _inches_per_unit(axes), axes.get_ylim()[0]
+    return x / inch + axes.get_xlim()[0], bottom - y / inch
+
+
+def _draw_rings(axes: Axes, result: FrameResult, obstacles: Sequence[Box]) -> list[Box]:
+    """Draw rings dashed, each with its d where the ring crosses a free place."""
+    boxes: list[Box] = []
+    for g in (PER_NM * result.rings.g).tolist():
+        axes.add_artist(
+            Circle((0, 0), g, fill=False, edgecolor="white", linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.7)
+        )
+        text = ring_label(result, g)
+        place = _free_on_ring(axes, g, text_size(text, LABEL_SIZE), [*obstacles, *boxes])
+        if place is not None:
+            _write(axes, *_from_inches(axes, *place.centre), text, "#404040")
+            boxes.append(place)
+    return boxes
+
+
+def _free_on_ring(axes: Axes, g: float, size: tuple[float, float], taken: Sequence[Box]) -> Box | None:
+    page = Box(0, 0, *axes_inches(axes))
+    for degrees in range(100, 460, 7):
+        angle = np.radians(degrees)
+        x, y = to_inches(axes, g * np.cos(angle), -g * np.sin(angle))
+        box = Box(x - size[0] / 2 - 0.03, y - size[1] / 2 - 0.03, x + size[0] / 2 + 0.03, y + size[1] / 2 + 0.03)
+        if box.inside(page) and not any(box.overlaps(other) for other in taken):
+            return box
+    return None
+
+
+def ring_label(result: FrameResult, g_per_nm: float) -> str:
+    """Write a ring's d-spacing; no unit but pixels where the frame is not calibrated."""
+    return f"ring {format_d(result, 1.0 / (g_per_nm / PER_NM), 2)}"
+
+
+def format_d(result: FrameResult, d_angstrom: float, decimals: int = 3) -> str:
+    """Write a d-spacing in Å, or in pixels where the frame is not calibrated."""
+    if result.scale.source is ScaleSource.NONE:
+        return f"{d_angstrom / result.scale.pixel_size_angstrom[1]:.{decimals - 1}f} px"
+    return f"{d_angstrom:.{decimals}f} Å"
+
+
+def _write(axes: Axes, x: float, y: float, text: str, edge: str) -> None:
+    axes.text(
+        x,
+        y,
+        text,
+        color="white",
+        fontsize=LABEL_SIZE,
+        ha="center",
+        va="center",
+        linespacing=1.15,
+        zorder=7,
+        bbox={"facecolor": (0, 0, 0, 0.62), "edgecolor": edge, "linewidth": 0.8, "pad": 1.2},
+    )
+
+
+def spot_label(result: FrameResult, row: int) -> str:
+    """Write what a spot is, over its d: phase and plane with overbars; only d for the unknown."""
+    d = format_d(result, float(result.spots.d_spacing[row]))
+    best = result.match.spots[row].best
+    if best is None:
+        return d
+    plane = f" ({mathtext_indices(best.hkl)})" if any(best.hkl) else ""
+    return f"{escape_mathtext(format_formula(best.phase))}{plane}\n{d}"
+
+
+def escape_mathtext(text: str) -> str:
+    """Keep a name with dollar signs from being set as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _label_spots(
+    axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle], radius: float, obstacles: Sequence[Box]
+) -> int:
+    """Label spots in falling order of score; give the number of those that found no place."""
+    width, height = axes_inches(axes)
+    texts = [spot_label(result, row) for row in range(len(result.spots))]
+    labels = []
+    for text, (gx, gy) in zip(texts, _spots_per_nm(result), strict=True):
+        w, h = text_size(text, LABEL_SIZE)
+        x, y = to_inches(axes, gx, gy)
+        labels.append(Label(x, y, radius * _inches_per_unit(axes), w + 0.06, h + 0.06))
+    page = Box(0.02, 0.02, width - 0.02, height - 0.02)
+    places = place_labels(labels, page=page, centre=(width / 2, height / 2), obstacles=obstacles)
+    for text, label, box, match in zip(texts, labels, places, result.match.spots, strict=True):
+        if box is not None:
+            colour = style_for(styles, phase_of(match)).colour
+            _draw_leader(axes, label, box, colour)
+            _write(axes, *_from_inches(axes, *box.centre), text, colour)
+    return sum(box is None for box in places)
+
+
+def _draw_leader(axes: Axes, label: Label, box: Box, colour: str) -> None:
+    """Join a label that stands off its circle to it."""
+    x, y = min(max(label.x, box.x0), box.x1), min(max(label.y, box.y0), box.y1)
+    away = float(np.hypot(x - label.x, y - label.y))
+    if away < 1.8 * label.radius:
+        return
+    share = label.radius / away
+    start = _from_inches(axes, label.x + share * (x - label.x), label.y + share * (y - label.y))
+    end = _from_inches(axes, x, y)
+    axes.plot([start[0], end[0]], [start[1], end[1]], color=colour, linewidth=0.8, zorder=5)
