@@ -116,9 +116,10 @@ class PhaseSettings(Settings):
         "Names from the library, CIF files, or CSV tables of component, hkl, d; the whole library if empty",
     )
     elements: tuple[str, ...] = setting((), "Elements that can be present; phases with any other are left out")
-    match: Literal["tolerance", "nearest"] = setting(
+    match: Literal["posterior", "tolerance", "nearest"] = setting(
         "tolerance",
-        "tolerance: within the errors of fit and calibration, else unknown; nearest: the closest entry, whatever it is",
+        "posterior: zones of grains with one common scale, with probabilities; tolerance: within the errors of fit and "
+        "calibration, else unknown; nearest: the closest entry, whatever it is",
     )
     tolerance_sigma: float = setting(
         3.0,
@@ -126,6 +127,15 @@ class PhaseSettings(Settings):
         unit="sigma",
         minimum=0.5,
         maximum=10.0,
+    )
+    false_names: float = setting(
+        0.05,
+        "Share of the named phases that may be false; the others remain candidates (posterior)",
+        minimum=1e-6,
+        maximum=1.0,
+    )
+    decoys: int = setting(
+        8, "Decoy cells for each structure, to learn how well a wrong cell fits (posterior)", minimum=0, maximum=100
     )
     min_intensity_percent: float = setting(
         1.0,

@@ -6,18 +6,27 @@ from typing import TYPE_CHECKING
 
 from fringemap.phases.candidates import is_calibrated
 from fringemap.phases.evidence import gather_match
+from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
+from fringemap.phases.posterior import explain_spots
 from fringemap.phases.tolerance import match_within_tolerance
 from fringemap.records import Flag, Match, SpotMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from fringemap.records import Reflections, Scale, Spots
+    from fringemap.records import FloatArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
 
 
-def match_spots(spots: Spots, references: Sequence[Reflections], *, scale: Scale, settings: PhaseSettings) -> Match:
+def match_spots(
+    spots: Spots,
+    references: Sequence[Reflections],
+    *,
+    scale: Scale,
+    settings: PhaseSettings,
+    visibility: Callable[[FloatArray], FloatArray] | None = None,
+) -> Match:
     """Join spots to the reflections of known phases.
 
     Parameters
@@ -30,6 +39,9 @@ def match_spots(spots: Spots, references: Sequence[Reflections], *, scale: Scale
         The frame's pixel size and its relative standard error, which all spots share.
     settings
         ``settings.match`` chooses the rule, ``settings.tolerance_sigma`` its bound.
+    visibility
+        Probability that a spot at |g| [1/Å] would be seen, for the rule "posterior": where it is low, a missing
+        reflection says little. None: 1 up to the largest |g| seen.
 
     Returns
     -------
@@ -43,6 +55,9 @@ def match_spots(spots: Spots, references: Sequence[Reflections], *, scale: Scale
         named = [_refuse() for _ in range(len(spots))]
     elif settings.match == "nearest":
         named = match_nearest(spots, references, scale=scale)
+    elif settings.match == "posterior":
+        explanation = explain_spots(spots, references, scale=scale, n_decoys=settings.decoys, visibility=visibility)
+        return name_spots(spots, references, explanation, scale=scale, settings=settings)
     else:
         named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
     return gather_match(spots, named, scale=scale)

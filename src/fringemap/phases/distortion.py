@@ -1,0 +1,64 @@
+"""One scale and one ellipse for a whole frame: what all its grains share.
+
+A lattice point q (rotated into the frame) is seen at g = (1 + s) q + E q with E = [[e1, e2], [e2, -e1]]; s is the true
+pixel size over the stated one, less 1. The three numbers (s, e1, e2) have a Gaussian prior, and what each grain says
+about them is a Gaussian too, so that grains are added and taken away by adding and taking away matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fringemap.records import FloatArray
+
+ELLIPSE_SIGMA = 0.005
+"""Prior standard deviation of e1 and e2: axes differ by 2 e, so that 2 % is a distortion of two sigma."""
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Gaussian over (s, e1, e2), held as precision matrix and precision x mean."""
+
+    precision: FloatArray
+    """(3, 3)."""
+    pull: FloatArray
+    """(3,)."""
+
+    @property
+    def mean(self) -> FloatArray:
+        """(s, e1, e2); (3,)."""
+        mean: FloatArray = np.asarray(np.linalg.solve(self.precision, self.pull), np.float64)
+        return mean
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Of (s, e1, e2); (3, 3)."""
+        covariance: FloatArray = np.asarray(np.linalg.inv(self.precision), np.float64)
+        return covariance
+
+    def with_evidence(self, evidence: Iterable[Distortion]) -> Distortion:
+        """Add what grains say."""
+        precision, pull = self.precision, self.pull
+        for one in evidence:
+            precision, pull = precision + one.precision, pull + one.pull
+        return Distortion(precision, pull)
+
+
+def prior_distortion(scale_sigma: float) -> Distortion:
+    """Before any grain: no scale error and no ellipse, within the errors [relative]."""
+    # A scale without any error would make the matrix singular; a millionth is as good as none.
+    sigma = np.array([max(scale_sigma, 1e-6), ELLIPSE_SIGMA, ELLIPSE_SIGMA])
+    return Distortion(np.diag(sigma**-2.0), np.zeros(3))
+
+
+def columns(q: FloatArray) -> FloatArray:
+    """Differentiate g by (s, e1, e2, rotation) at lattice points q; (..., 2) gives (..., 2, 4)."""
+    x, y = q[..., 0], q[..., 1]
+    derivatives: FloatArray = np.stack([np.stack([x, x, y, -y], axis=-1), np.stack([y, -y, x, x], axis=-1)], axis=-2)
+    return derivatives

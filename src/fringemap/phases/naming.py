@@ -1,0 +1,275 @@
+"""From the grains that explain a frame to names: which phases, which spots, how sure, and what else it could be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
+from fringemap.phases.distortion import prior_distortion
+from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
+from fringemap.phases.posterior import GRAINS_EXPECTED, grain_probabilities
+from fringemap.phases.reflections import Extinction, extinction, zone_pattern
+from fringemap.phases.zones import SHOWN_WEAK
+from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fringemap.phases.posterior import Explanation, Grain
+    from fringemap.records import FloatArray, Reflections, Scale, Spots
+    from fringemap.settings import PhaseSettings
+
+RIVAL_ODDS = 10.0
+"""A rival is reported if the best is not more than this many times as probable."""
+
+SINGLES_EXPECTED = 0.5
+"""Grains of a named phase that show a single spot, expected in a frame."""
+
+SUSPECT_SIGMA = 2.5
+"""A common scale error beyond this many of its own standard errors is flagged."""
+
+DOUBTFUL = Flag.HARMONIC | Flag.ON_STREAK | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL
+"""Spots with one of these get no name on their d alone."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What all the naming of one frame needs."""
+
+    spots: Spots
+    references: Sequence[Reflections]
+    explanation: Explanation
+    scale: Scale
+    settings: PhaseSettings
+    deviation_sigma: FloatArray
+    """Relative standard error of d after the grains have told the scale; (n_spots,)."""
+
+    def candidate(self, spot: int, reference: int, hkl: Sequence[int], probability: float) -> Candidate:
+        """Record a plane as what a spot may be."""
+        reflections = self.references[reference]
+        assert reflections.structure is not None  # only structures make grains
+        d = float(d_spacings(reflections.structure.cell, hkl))
+        deviation = float(self.spots.d_spacing[spot]) / d - 1.0
+        return Candidate(
+            phase=reflections.phase,
+            hkl=(int(hkl[0]), int(hkl[1]), int(hkl[2])),
+            d_reference_angstrom=d,
+            deviation_percent=100.0 * deviation,
+            deviation_sigma=self.in_sigma(spot, deviation),
+            probability=probability,
+        )
+
+    def in_sigma(self, spot: int, deviation: float) -> float:
+        """Deviation of d in standard errors, the common scale error taken off."""
+        return float((deviation + self.explanation.distortion.mean[0]) / self.deviation_sigma[spot])
+
+
+def name_spots(
+    spots: Spots, references: Sequence[Reflections], explanation: Explanation, *, scale: Scale, settings: PhaseSettings
+) -> Match:
+    """Name phases and spots as far as ``settings.false_names`` allows.
+
+    A phase is named if the mean probability of error of all names at least as sure stays below that share; all else is
+    listed among the rivals of its spots, which stay unknown. A spot outside all grains is named on its d alone only if
+    one phase is within the errors and that phase is named already, or the user has restricted the phases.
+    """
+    shared = explanation.distortion.covariance
+    ellipse = 0.5 * (shared[1, 1] + shared[2, 2])
+    sigma = np.sqrt(compute_relative_sigma(spots) ** 2 + shared[0, 0] + ellipse)
+    frame = _Frame(spots, references, explanation, scale, settings, sigma)
+    errors = _phase_errors(explanation)
+    q_values = _q_values(errors)
+    named = {phase for phase, q in q_values.items() if q <= settings.false_names and errors[phase] < 0.5}
+    matches: list[SpotMatch | None] = [None] * len(spots)
+    for grain in explanation.grains:
+        for match, spot in zip(_name_grain(frame, grain, grain.reference in named, q_values), grain.spots, strict=True):
+            matches[spot] = match
+    singles = _single_spots(frame, [row for row, match in enumerate(matches) if match is None], named)
+    complete = [match or singles[row] for row, match in enumerate(matches)]
+    return Match(tuple(complete), _gather(frame, complete, errors, q_values))
+
+
+def _phase_errors(explanation: Explanation) -> dict[int, float]:
+    """For each reference that explains some grain best, the probability that it is not in the frame."""
+    errors: dict[int, float] = {}
+    for grain in explanation.grains:
+        wrong = 1.0 - float(grain_probabilities(grain)[grain.reference])
+        errors[grain.reference] = errors.get(grain.reference, 1.0) * wrong
+    return errors
+
+
+def _q_values(errors: dict[int, float]) -> dict[int, float]:
+    """Mean probability of error of all names at least as sure as each: the expected share of false ones among them."""
+    order = sorted(errors, key=lambda reference: errors[reference])
+    means = np.cumsum([errors[reference] for reference in order]) / np.arange(1, len(order) + 1)
+    return {reference: float(mean) for reference, mean in zip(order, means, strict=True)}
+
+
+def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int, float]) -> list[SpotMatch]:
+    probabilities = grain_probabilities(grain)
+    own = float(probabilities[grain.reference])
+    phase = frame.references[grain.reference].phase
+    close = [int(r) for r in np.argsort(-probabilities, kind="stable") if probabilities[r] * RIVAL_ODDS >= own]
+    rivals = [reference for reference in close if reference != grain.reference]
+    axis = "".join(f" {index}" for index in grain.zone_axis).strip()
+    story = f"{len(grain.spots)} spots fit {phase} [{axis}]"
+    if rivals:
+        story += "; within 10:1 also " + ", ".join(
+            f"{frame.references[r].phase} ({probabilities[r]:.2f})" for r in rivals
+        )
+    if not is_named:
+        story += f"; not named: probability {own:.2f}, expected share of false names {q_values[grain.reference]:.2f}"
+    flags = Flag.AMBIGUOUS if rivals else Flag.NONE
+    matches = []
+    for spot, hkl, shown in zip(grain.spots, grain.hkl, grain.shown, strict=True):
+        best = frame.candidate(spot, grain.reference, hkl, own)
+        others = tuple(c for r in rivals if (c := _nearest(frame, spot, r, float(probabilities[r]))) is not None)
+        extra = _forbidden(frame, grain.reference, hkl, shown)
+        if is_named:
+            matches.append(SpotMatch(best, others, own, flags | extra, story))
+        else:
+            matches.append(SpotMatch(None, (best, *others), 1.0 - own, flags | extra, story))
+    return matches
+
+
+def _forbidden(frame: _Frame, reference: int, hkl: tuple[int, int, int], shown: float) -> Flag:
+    structure = frame.references[reference].structure
+    if shown > SHOWN_WEAK or structure is None:
+        return Flag.NONE
+    return Flag.NONE if extinction(structure, [hkl])[0] == Extinction.ALLOWED else Flag.FORBIDDEN
+
+
+def _nearest(frame: _Frame, spot: int, reference: int, probability: float) -> Candidate | None:
+    """Find the reflection of a rival phase whose d lies nearest, if it is within the tolerance."""
+    reflections = frame.references[reference]
+    deviation = compute_deviation(frame.spots, reflections)[spot]
+    off = np.array([frame.in_sigma(spot, float(one)) for one in deviation])
+    row = int(np.argmin(np.abs(off)))
+    if abs(off[row]) > frame.settings.tolerance_sigma:
+        return None
+    return replace(make_candidate(reflections, row, float(deviation[row]), float(off[row])), probability=probability)
+
+
+def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[int, SpotMatch]:
+    """Say of spots outside all grains what their d alone allows."""
+    mean = frame.explanation.distortion.mean[0]
+    log_prior = _single_priors(frame, named)
+    found: dict[int, list[tuple[float, int, Candidate]]] = {row: [] for row in rows}
+    for number, reflections in enumerate(frame.references):
+        deviation = compute_deviation(frame.spots, reflections)
+        in_sigma = (deviation + mean) / frame.deviation_sigma[:, None]
+        for spot, row in np.argwhere(np.abs(in_sigma) <= frame.settings.tolerance_sigma):
+            if spot in found:
+                off = float(in_sigma[spot, row])
+                log_odds = float(log_prior[number][row]) + _log_density(frame, int(spot), off)
+                candidate = make_candidate(reflections, int(row), float(deviation[spot, row]), off)
+                found[spot].append((log_odds, number, candidate))
+    return {row: _name_single(frame, row, candidates, named) for row, candidates in found.items()}
+
+
+def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
+    """Log of the expected number of single spots of each reflection of each reference."""
+    priors = []
+    for number, reflections in enumerate(frame.references):
+        weight = np.where(np.isfinite(reflections.intensity), reflections.intensity, 1.0) ** 0.5
+        rate = SINGLES_EXPECTED if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), 4)
+        priors.append(np.log(np.maximum(rate * weight / max(float(weight.sum()), 1e-12), 1e-12)))
+    return priors
+
+
+def _log_density(frame: _Frame, spot: int, in_sigma: float) -> float:
+    """Log density of a single spot over that of an unknown one: normal in log |g|, any direction."""
+    sigma, g = frame.deviation_sigma[spot], frame.spots.g[spot]
+    density = -0.5 * in_sigma**2 - math.log(math.sqrt(2.0 * math.pi) * sigma) - math.log(math.pi * g**2)
+    return float(density - frame.explanation.log_null[spot])
+
+
+def _name_single(frame: _Frame, row: int, found: Sequence[tuple[float, int, Candidate]], named: set[int]) -> SpotMatch:
+    if not found:
+        return SpotMatch(None, remark="no reflection within the errors")
+    odds = np.exp([log_odds for log_odds, _, _ in found])
+    shares = odds / (1.0 + odds.sum())
+    order = np.argsort(-shares, kind="stable")
+    candidates = tuple(replace(found[i][2], probability=float(shares[i])) for i in order)
+    of_phase: dict[int, float] = {}
+    for (_, number, _), share in zip(found, shares, strict=True):
+        of_phase[number] = of_phase.get(number, 0.0) + float(share)
+    best = max(of_phase, key=lambda number: of_phase[number])
+    phase = frame.references[best].phase
+    doubtful = bool(int(frame.spots.flags[row]) & DOUBTFUL)
+    restricted = bool(frame.settings.elements or frame.settings.phases)
+    unique = len(of_phase) == 1
+    flags = Flag.SINGLE_SPOT | (Flag.NONE if unique else Flag.AMBIGUOUS)
+    if not doubtful and of_phase[best] >= 0.5 and (best in named or (unique and restricted)):
+        first = next(c for c in candidates if c.phase == phase)
+        others = tuple(c for c in candidates if c is not first)
+        why = "which is in the frame" if best in named else "the only phase within the errors"
+        return SpotMatch(first, others, of_phase[best], flags, f"rests on its d alone: {phase}, {why}")
+    others_in_words = ", ".join(sorted({c.phase for c in candidates}))
+    remark = f"a single d, not enough for a name; within the errors: {others_in_words}"
+    return SpotMatch(None, candidates, 1.0 - of_phase[best], flags, remark)
+
+
+def _gather(
+    frame: _Frame, matches: Sequence[SpotMatch], errors: dict[int, float], q_values: dict[int, float]
+) -> tuple[PhaseEvidence, ...]:
+    rows: dict[str, list[int]] = {}
+    for row, match in enumerate(matches):
+        rows.setdefault(match.best.phase if match.best else UNKNOWN, []).append(row)
+    nameless = rows.pop(UNKNOWN, None)
+    numbers = {reflections.phase: number for number, reflections in enumerate(frame.references)}
+    phases = [_summarise(frame, numbers[phase], members, matches, errors, q_values) for phase, members in rows.items()]
+    phases.sort(key=lambda evidence: (-evidence.probability, -len(evidence.spots)))
+    if nameless is not None:
+        phases.append(PhaseEvidence(UNKNOWN, tuple(nameless)))
+    return tuple(phases)
+
+
+def _summarise(
+    frame: _Frame,
+    number: int,
+    members: Sequence[int],
+    matches: Sequence[SpotMatch],
+    errors: dict[int, float],
+    q_values: dict[int, float],
+) -> PhaseEvidence:
+    """Gather what speaks for one named phase: its grains, the scale they see, and how sure the name is."""
+    grains = [grain for grain in frame.explanation.grains if grain.reference == number]
+    deviation = [abs(match.best.deviation_percent) for row in members if (match := matches[row]).best is not None]
+    seen = prior_distortion(frame.scale.sigma).with_evidence(grain.evidence for grain in grains)
+    scale_error, sigma = float(seen.mean[0]), math.sqrt(seen.covariance[0, 0])
+    flags = Flag.NONE if grains else Flag.SINGLE_SPOT
+    if abs(scale_error) > SUSPECT_SIGMA * frame.scale.sigma:
+        flags |= Flag.SCALE_SUSPECT
+    if any(matches[row].flags & Flag.AMBIGUOUS for grain in grains for row in grain.spots):
+        flags |= Flag.AMBIGUOUS
+    best_single = max(matches[row].probability for row in members)
+    return PhaseEvidence(
+        phase=frame.references[number].phase,
+        spots=tuple(members),
+        d_mean_angstrom=float(frame.spots.d_spacing[list(members)].mean()),
+        match_percent=100.0 - float(np.mean(deviation)),
+        zone_axis=grains[0].zone_axis if grains else None,
+        rotation=_rotation(frame, grains[0]) if grains else float("nan"),
+        probability=1.0 - errors[number] if grains else best_single,
+        q_value=q_values[number] if grains else 1.0 - best_single,
+        scale=1.0 + scale_error,
+        scale_sigma=sigma,
+        flags=flags,
+    )
+
+
+def _rotation(frame: _Frame, grain: Grain) -> float:
+    """Turn that brings ``zone_pattern`` of the grain's zone on its spots [rad]."""
+    structure = frame.references[grain.reference].structure
+    assert structure is not None  # only structures make grains
+    d_min = float(frame.references[grain.reference].d_spacing.min())
+    first = zone_pattern(structure, grain.zone_axis, d_min_angstrom=d_min).hkl[0]
+    flat = g_vectors(structure.cell, grain.hkl) @ zone_frame(structure.cell, grain.zone_axis, first).T
+    rows = list(grain.spots)
+    seen = frame.spots.gx[rows] + 1j * frame.spots.gy[rows]
+    return float(np.angle(np.sum(seen * np.conj(flat[:, 0] + 1j * flat[:, 1]))))
