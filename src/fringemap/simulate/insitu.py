@@ -12,7 +12,7 @@ from fringemap.errors import SettingsError
 from fringemap.phases import load_structure
 from fringemap.simulate.frame import simulate_frame
 from fringemap.simulate.optics import Microscope
-from fringemap.simulate.scene import Amorphous, Ellipse, Grain, Scene
+from fringemap.simulate.scene import Amorphous, Ellipse, Grain, Scene, disc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -123,8 +123,8 @@ def _dose(plan: InSitu, index: int) -> float:
 
 def _lasting_grains(scene: Scene, rng: np.random.Generator) -> tuple[Grain, ...]:
     return (
-        _grain(scene, "Li2O", (0, 1, 1), (0.22, 0.24), 0.26, rng=rng, strength=0.1),
-        _grain(scene, "Li2CO3", (0, 1, 0), (0.24, 0.76), 0.24, rng=rng, strength=0.1),
+        replace(_grain(scene, "Li2O", (0, 1, 1), (0.22, 0.24), 0.26, rng=rng), strength=0.1),
+        replace(_grain(scene, "Li2CO3", (0, 1, 0), (0.24, 0.76), 0.24, rng=rng), strength=0.1),
     )
 
 
@@ -139,8 +139,8 @@ def _fluoride_grains(scene: Scene, rng: np.random.Generator) -> tuple[Grain, ...
 def _lithium_grains(scene: Scene, rng: np.random.Generator) -> tuple[Grain, ...]:
     """One that shows (011) and no (002), and one the other way round."""
     return (
-        _grain(scene, "Li", (1, 1, 1), (0.76, 0.20), 0.36, rng=rng, thickness_angstrom=200.0),
-        _grain(scene, "Li", (2, 1, 0), (0.70, 0.80), 0.36, rng=rng, thickness_angstrom=200.0),
+        _grain(scene, "Li", (1, 1, 1), (0.76, 0.20), 0.36, rng=rng),
+        replace(_grain(scene, "Li", (2, 1, 0), (0.70, 0.80), 0.36, rng=rng), strength=1.0),
     )
 
 
@@ -152,17 +152,16 @@ def _grain(
     diameter: float,
     *,
     rng: np.random.Generator,
-    strength: float = 0.4,
-    thickness_angstrom: float = 120.0,
 ) -> Grain:
+    """Return a disc of a structure; place and diameter are shares of the frame."""
     height, width = scene.size_angstrom
     return Grain(
         load_structure(name),
         zone_axis,
-        Ellipse((place[0] * height, place[1] * width), (diameter * min(height, width),) * 2),
+        disc((place[0] * height, place[1] * width), diameter * min(height, width)),
         rotation=float(rng.uniform(0, 2 * math.pi)),
-        strength=strength,
-        thickness_angstrom=thickness_angstrom,
+        strength=0.4,
+        thickness_angstrom=150.0,
     )
 
 

@@ -90,7 +90,8 @@ def _polygon_distance(region: Polygon, y: Image, x: Image) -> Image:
     normals = turn * np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(edges[:, 0], edges[:, 1])[:, None]
     distance = np.full(np.broadcast_shapes(y.shape, x.shape), -np.inf, np.float32)
     for (ny, nx), (cy, cx) in zip(normals, corners, strict=True):
-        np.maximum(distance, (y - np.float32(cy)) * np.float32(ny) + (x - np.float32(cx)) * np.float32(nx), distance)
+        beyond = (y - np.float32(cy)) * np.float32(ny) + (x - np.float32(cx)) * np.float32(nx)
+        np.maximum(distance, beyond, out=distance)
     return distance
 
 
