@@ -35,6 +35,7 @@ _CELL_TAGS = (
 )
 _NAME_TAGS = ("_chemical_name_common", "_chemical_name_mineral")
 _CITATION_TAGS = ("_journal_name_full", "_journal_volume", "_journal_year", "_journal_page_first")
+_CODE_TAGS = {"COD": "_cod_database_code", "AMCSD": "_database_code_amcsd", "ICSD": "_database_code_icsd"}
 
 
 def read_cif(path: str | Path) -> Structure:
@@ -223,11 +224,14 @@ def _read_temperature(block: gemmi.cif.Block) -> float | None:
 
 
 def _read_source(block: gemmi.cif.Block) -> str:
+    """Write authors, journal, volume, year, page and database code on one line, as far as they are given."""
     if reference := _first_value(block, ("_publ_section_references",)):
         return reference
-    citation = " ".join(filter(None, (_first_value(block, (tag,)) for tag in _CITATION_TAGS)))
-    code = _first_value(block, ("_cod_database_code", "_database_code_amcsd", "_database_code_icsd"))
-    return "; ".join(filter(None, (citation, code and f"database code {code}")))
+    authors = "; ".join(_plain(author) for author in block.find_values("_publ_author_name"))
+    journal, volume, year, page = (_first_value(block, (tag,)) for tag in _CITATION_TAGS)
+    citation = " ".join(filter(None, (journal, volume, year and f"({year})", page)))
+    codes = (f"{name} {code}" for name, tag in _CODE_TAGS.items() if (code := _first_value(block, (tag,))))
+    return ", ".join(filter(None, (authors, citation, *codes)))
 
 
 def _first_value(block: gemmi.cif.Block, tags: Iterable[str]) -> str:

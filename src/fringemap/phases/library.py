@@ -6,7 +6,6 @@ import difflib
 import functools
 import re
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 def list_structures() -> tuple[str, ...]:
     """Names of all built-in structures, in alphabetical order."""
-    return tuple(sorted((structure.name for structure in _library().values()), key=str.casefold))
+    return tuple(sorted((structure.name for structure, _ in _library().values()), key=str.casefold))
 
 
 def load_structure(name_or_path: str | Path) -> Structure:
@@ -37,21 +36,18 @@ def load_structure(name_or_path: str | Path) -> Structure:
     Parameters
     ----------
     name_or_path
-        Case, spaces, dots and hyphens of a name do not matter: "ice Ih", "iceih". A text that ends in
-        ``.cif`` is a path.
+        Case, spaces, dots and hyphens of a name do not matter: "ice Ih", "iceih". One word of a longer name is enough
+        where no other name has it: "rutile" for "TiO2 rutile". A text that ends in ``.cif`` is a path.
 
     Raises
     ------
     StructureError
-        The name is unknown (the message lists names that are close), or the file is unusable.
+        The name is unknown or fits several (the message lists names that are close), or the file is unusable.
     """
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.lower().endswith(".cif"):
         return read_cif(name_or_path)
-    structure = _library().get(_key(text))
-    if structure is None:
-        raise StructureError(f'no structure is called "{text}"; {_suggestion(text)}')
-    return structure
+    return _library()[_find(text)][0]
 
 
 def load_folder(folder: str | Path) -> tuple[Structure, ...]:
@@ -111,37 +107,41 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
     return _with_distinct_names(references)
 
 
-@functools.cache
-def _library() -> dict[str, Structure]:
-    """Built-in structures by the key of their name."""
-    folder = resources.files("fringemap.phases") / "structures"
-    with resources.as_file(folder) as path:
-        structures = [read_cif(file) for file in sorted(path.glob("*.cif"))]
-    return {_key(structure.name): structure for structure in structures}
-
-
 def structure_path(name: str) -> Path:
-    """Path of a built-in structure's CIF: it holds the whole provenance.
+    """Find the CIF of a built-in structure: it holds the whole provenance.
 
     Raises
     ------
     StructureError
         The name is unknown.
     """
-    folder = resources.files("fringemap.phases") / "structures"
-    with resources.as_file(folder) as path:
-        return path / f"{load_structure(name).name.replace(' ', '_')}.cif"
+    return _library()[_find(name)][1]
+
+
+@functools.cache
+def _library() -> dict[str, tuple[Structure, Path]]:
+    """Built-in structures and their CIFs, by the key of the name."""
+    folder = Path(__file__).parent / "structures"
+    loaded = ((read_cif(path), path) for path in sorted(folder.glob("*.cif")))
+    return {_key(structure.name): (structure, path) for structure, path in loaded}
 
 
 def _key(name: str) -> str:
     return re.sub(r"[\s·._-]+", "", name).casefold()
 
 
-def _suggestion(name: str) -> str:
+def _find(name: str) -> str:
+    """Key of the structure that a user means."""
+    key = _key(name)
+    if key in _library():
+        return key
+    by_word = [known for known in list_structures() if key in map(_key, known.split())]
+    if len(by_word) == 1:
+        return _key(by_word[0])
     names = {_key(known): known for known in list_structures()}
-    close = difflib.get_close_matches(_key(name), names, n=4, cutoff=0.5)
-    hint = f"did you mean {' or '.join(names[key] for key in close)}?" if close else ""
-    return f'{hint} Otherwise name a CIF; "fringemap phases list" shows all names'.strip()
+    close = by_word or [names[k] for k in difflib.get_close_matches(key, names, n=4, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(close)}? Otherwise name a CIF" if close else "name a CIF instead"
+    raise StructureError(f'no structure is called "{name}"; {hint}; "fringemap phases list" shows all names')
 
 
 def _load(name: str) -> tuple[Structure | Reflections, ...]:
@@ -153,7 +153,7 @@ def _load(name: str) -> tuple[Structure | Reflections, ...]:
         return read_d_table(path)
     if path.suffix.lower() == ".cif":
         return (read_cif(path),)
-    if _key(name) not in _library() and path.is_dir():
+    if path.is_dir() and _key(name) not in _library():
         return load_folder(path)
     return (load_structure(name),)
 

@@ -132,7 +132,7 @@ def extinction(structure: Structure, hkl: ArrayLike) -> NDArray[np.str_]:
     hkl = np.asarray(hkl, dtype=np.int64).reshape(-1, 3)
     operations = space_group(structure).operations()
     reasons = np.full(len(hkl), Extinction.ALLOWED.value, dtype="<U16")
-    reasons[_relative_intensity(structure, hkl) < NEGLIGIBLE] = Extinction.ATOMS
+    reasons[_intensities(structure, hkl) == 0.0] = Extinction.ATOMS
     reasons[operations.systematic_absences(hkl.astype(np.int32))] = Extinction.SCREW_OR_GLIDE
     reasons[_centring_extinct(operations, hkl)] = Extinction.CENTRING
     return reasons
@@ -141,7 +141,7 @@ def extinction(structure: Structure, hkl: ArrayLike) -> NDArray[np.str_]:
 def equivalent_hkl(structure: Structure, hkl: Sequence[int]) -> IntArray:
     """All planes of one family, both of each Friedel pair, in falling lexicographic order; shape (n, 3)."""
     images = _images(_rotations(structure), np.asarray([hkl], dtype=np.int64))[:, 0]
-    family: IntArray = np.unique(images, axis=0)[::-1]
+    family: IntArray = np.unique(images.astype(np.int64), axis=0)[::-1]
     return family
 
 
@@ -174,16 +174,7 @@ def structure_factors(structure: Structure, hkl: ArrayLike) -> NDArray[np.comple
     ----------
     .. [1] Scattering factors: International Tables for Crystallography C (2004), table 4.3.2.2, as held by gemmi.
     """
-    hkl = np.asarray(hkl, dtype=np.int64).reshape(-1, 3)
-    kinds, kind_of_atom, fract = _expanded(structure)
-    weight = _scattering(kinds, 0.25 / d_spacings(structure.cell, hkl) ** 2)
-    factors = np.empty(len(hkl), dtype=np.complex128)
-    step = max(1, _BLOCK // len(fract))
-    for start in range(0, len(hkl), step):
-        rows = slice(start, start + step)
-        waves = np.exp(2j * np.pi * (hkl[rows] @ fract.T))
-        factors[rows] = np.sum(waves * weight[rows][:, kind_of_atom], axis=1)
-    return factors
+    return _factors_and_bounds(structure, np.asarray(hkl, dtype=np.int64).reshape(-1, 3))[0]
 
 
 def zone_pattern(structure: Structure, uvw: Sequence[int], *, d_min_angstrom: float) -> ZonePattern:
@@ -220,7 +211,7 @@ def zone_pattern(structure: Structure, uvw: Sequence[int], *, d_min_angstrom: fl
         )
     extinct = reasons != Extinction.ALLOWED
     frame = zone_frame(structure.cell, uvw, hkl[0])
-    intensity = np.where(extinct, 0.0, np.abs(structure_factors(structure, hkl)) ** 2)
+    intensity = np.where(extinct, 0.0, _intensities(structure, hkl))
     return ZonePattern(
         phase=structure.name,
         uvw=(int(uvw[0]), int(uvw[1]), int(uvw[2])),
@@ -241,9 +232,7 @@ def _families(structure: Structure, d_min_angstrom: float) -> _Families:
         return _Families(np.empty((0, 3), np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))
     hkl, d = _in_falling_order_of_d(structure, _canonical(rotations, unique.astype(np.int64)))
     count = _multiplicities(rotations, hkl)
-    squared = np.abs(structure_factors(structure, hkl)) ** 2
-    squared[_relative_intensity(structure, hkl) < NEGLIGIBLE] = 0.0
-    families = _Families(hkl, d, count, _strongest_100(count * squared))
+    families = _Families(hkl, d, count, _strongest_100(count * _intensities(structure, hkl)))
     for column in families:
         column.flags.writeable = False
     return families
@@ -276,29 +265,34 @@ def _rotations(structure: Structure) -> IntArray:
     return _rotations_of(space_group(structure).xhm())
 
 
-def _images(rotations: IntArray, hkl: IntArray) -> IntArray:
-    """Every plane under every rotation; shape (n_rotations, n, 3)."""
-    images: IntArray = np.einsum("ni,rij->rnj", hkl, rotations)
+def _images(rotations: IntArray, hkl: IntArray) -> FloatArray:
+    """Every plane under every rotation; shape (n_rotations, n, 3).
+
+    Whole numbers kept as float64, exact far beyond any index: that lets BLAS multiply them.
+    """
+    side_by_side = rotations.transpose(1, 0, 2).reshape(3, -1).astype(np.float64)
+    images: FloatArray = (hkl.astype(np.float64) @ side_by_side).reshape(len(hkl), -1, 3).transpose(1, 0, 2)
     return images
 
 
-def _rank(hkl: IntArray) -> IntArray:
+def _rank(hkl: FloatArray) -> FloatArray:
     """One number a plane, smallest for the one that people write; the same for no two planes with |index| below 1000.
 
     ``hkl`` has the shape (..., 3). Digits, most significant first: negative indices, sign of l, sign of the first
     index that is not 0, then h, k, l falling.
     """
-    h, k, l = np.moveaxis(hkl, -1, 0)  # noqa: E741
+    h, k, l = hkl[..., 0], hkl[..., 1], hkl[..., 2]  # noqa: E741
+    negative = (h < 0).astype(np.int8) + (k < 0) + (l < 0)
     first = np.where(h != 0, h, k)
-    signs = (np.sum(hkl < 0, axis=-1) * 2 + (l < 0)) * 2 + (first < 0)
-    rank: IntArray = ((signs * 2000 + (1000 - h)) * 2000 + (1000 - k)) * 2000 + (1000 - l)
+    signs = (negative * 2 + (l < 0)) * 2 + (first < 0)
+    rank: FloatArray = signs * 8e9 - (h * 4e6 + k * 2e3 + l)
     return rank
 
 
 def _canonical(rotations: IntArray, hkl: IntArray) -> IntArray:
     images = _images(rotations, hkl)
     best = np.argmin(_rank(images), axis=0)
-    canonical: IntArray = images[best, np.arange(len(hkl))]
+    canonical: IntArray = images[best, np.arange(len(hkl))].astype(np.int64)
     return canonical
 
 
@@ -342,10 +336,33 @@ def _scattering(kinds: tuple[tuple[str, float, float], ...], s2: FloatArray) -> 
     return np.stack(columns, axis=-1)
 
 
-def _relative_intensity(structure: Structure, hkl: IntArray) -> FloatArray:
-    """|F|² over what it were if all atoms scattered in phase; shape (n,)."""
-    kinds, kind_of_atom, _ = _expanded(structure)
-    s2 = 0.25 / d_spacings(structure.cell, hkl) ** 2
-    largest = _scattering(kinds, s2) @ np.bincount(kind_of_atom, minlength=len(kinds))
-    relative: FloatArray = np.abs(structure_factors(structure, hkl)) ** 2 / largest**2
-    return relative
+def _factors_and_bounds(structure: Structure, hkl: IntArray) -> tuple[NDArray[np.complex128], FloatArray]:
+    """F of each plane, and |F| if all atoms scattered in phase; shapes (n,)."""
+    kinds, kind_of_atom, fract = _expanded(structure)
+    weight = _scattering(kinds, 0.25 / d_spacings(structure.cell, hkl) ** 2)
+    factors = np.empty(len(hkl), dtype=np.complex128)
+    step = max(1, _BLOCK // len(fract))
+    for start in range(0, len(hkl), step):
+        rows = slice(start, start + step)
+        waves = _waves(hkl[rows], fract)
+        # The sum over the atoms of each kind comes first: kinds are few, atoms many.
+        by_kind = np.stack([waves[:, kind_of_atom == kind].sum(axis=1) for kind in range(len(kinds))], axis=1)
+        factors[rows] = np.sum(by_kind * weight[rows], axis=1)
+    return factors, weight @ np.bincount(kind_of_atom, minlength=len(kinds))
+
+
+def _waves(hkl: IntArray, fract: FloatArray) -> NDArray[np.complex128]:
+    """exp(2 pi i hkl · r) of every plane and atom, shape (n, n_atoms), as a product of three waves from small tables."""
+    waves = np.ones((len(hkl), len(fract)), dtype=np.complex128)
+    for axis in range(3):
+        indices, which = np.unique(hkl[:, axis], return_inverse=True)
+        waves *= np.exp(2j * np.pi * np.multiply.outer(indices, fract[:, axis]))[which]
+    return waves
+
+
+def _intensities(structure: Structure, hkl: IntArray) -> FloatArray:
+    """|F|² [Å²], exactly 0 where the atoms cancel; shape (n,)."""
+    factors, bound = _factors_and_bounds(structure, hkl)
+    squared = np.abs(factors) ** 2
+    intensities: FloatArray = np.where(squared < NEGLIGIBLE * bound**2, 0.0, squared)
+    return intensities
