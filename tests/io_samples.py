@@ -185,10 +185,10 @@ def write_hspy(path: Path, stack: np.ndarray) -> Path:
     return path
 
 
-def write_dm_tif(path: Path, stack: np.ndarray, *, unit: str = "nm") -> Path:
+def write_dm_tif(path: Path, stack: np.ndarray, *, unit: bytes = b"nm") -> Path:
     """Write a TIFF with DigitalMicrograph's private tags."""
     values = ((65009, COLS_NM), (65010, ROWS_NM), (65011, 0.5))
-    texts = ((65003, unit), (65004, unit), (65005, "s"))
+    texts = ((65003, unit), (65004, unit), (65005, b"s"))
     tags = [(code, 12, 1, value, True) for code, value in values] + [(code, 2, 0, text, True) for code, text in texts]
     tifffile.imwrite(path, stack, photometric="minisblack", metadata=None, extratags=tags, resolution=(72, 72))
     return path

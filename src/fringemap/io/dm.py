@@ -7,6 +7,7 @@ costs no more than its own pixels.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,10 +15,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import Content, Metadata, Signal, StoredSize, map_array, put, put_number, regular_times
+from fringemap.io.signals import (
+    Content,
+    Metadata,
+    Signal,
+    StoredSize,
+    map_frames,
+    put,
+    put_number,
+    regular_times,
+    unusable,
+)
 from fringemap.io.units import UnitKind, unit_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,6 +68,10 @@ class _Block:
     offset: int
     dtype: np.dtype[Any]
     length: int
+
+    @property
+    def n_bytes(self) -> int:
+        return self.length * self.dtype.itemsize
 
 
 def open_dm(path: Path) -> Content:
@@ -207,34 +223,33 @@ def _signal(path: Path, image: Any) -> Signal | None:
     kind = _get(data, "DataType")
     refusal = _refusal(tags, shape, calibrations)
     if refusal or len(shape) < 2:
-        return _unusable(title, refusal or "is a spectrum or a profile, not an image", metadata)
+        return unusable(title, refusal or "is a spectrum or a profile, not an image", metadata)
     dtype, channels = _pixel_type(kind, block)
     if dtype is None:
-        return _unusable(title, "holds complex numbers (a Fourier transform saved as an image)", metadata)
+        return unusable(title, "holds complex numbers (a Fourier transform saved as an image)", metadata)
     frame_shape = (shape[-2], shape[-1])
-    n_frames = int(np.prod(shape[:-2], dtype=object)) if len(shape) > 2 else 1
-    pixels = map_array(path, offset=block.offset, dtype=dtype, shape=(n_frames, *frame_shape, *channels))
+    n_frames = math.prod(shape[:-2])
+    if n_frames * frame_shape[0] * frame_shape[1] * dtype.itemsize * math.prod(channels) != block.n_bytes:
+        raise ReadError(
+            f"{path.name} is damaged: {n_frames} frames of {frame_shape[0]} x {frame_shape[1]} pixels ({dtype}) "
+            f"do not make the {block.n_bytes:,} bytes that it holds; copy the file again"
+        )
+    load = map_frames(path, offset=block.offset, dtype=dtype, n_frames=n_frames, frame_shape=(*frame_shape, *channels))
     return Signal(
         title=title,
         n_frames=n_frames,
         frame_shape=frame_shape,
         dtype=np.dtype(bool) if kind == _BOOL else dtype,
-        load=_loader(pixels, blue_first=bool(channels)),
+        load=_red_first(load) if channels else load,
         pixel_size=(calibrations[-2], calibrations[-1]),
         times_s=_times(n_frames, calibrations),
         metadata=metadata,
     )
 
 
-def _loader(pixels: NDArray[Any], *, blue_first: bool) -> Any:
-    if blue_first:
-        return lambda i: pixels[i][..., 2::-1]
-    return lambda i: pixels[i]
-
-
-def _unusable(title: str, refusal: str, metadata: Metadata) -> Signal:
-    nothing = np.zeros((1, 1), np.float32)
-    return Signal(title, 1, (1, 1), np.dtype(np.float32), lambda _i: nothing, refusal=refusal, metadata=metadata)
+def _red_first(load: Callable[[int], NDArray[Any]]) -> Callable[[int], NDArray[Any]]:
+    """DigitalMicrograph keeps colours as blue, green, red, transparency."""
+    return lambda i: load(i)[..., 2::-1]
 
 
 def _pixel_type(kind: Any, block: _Block) -> tuple[np.dtype[Any] | None, tuple[int, ...]]:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times
+from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times, unusable
 from fringemap.io.units import UnitKind, unit_kind
 
 if TYPE_CHECKING:
@@ -57,11 +57,6 @@ def check_storage(path: Path, data: h5py.Dataset) -> None:
         )
 
 
-def _unusable(title: str, refusal: str) -> Signal:
-    nothing = np.zeros((1, 1), np.float32)
-    return Signal(title, 1, (1, 1), nothing.dtype, lambda _i: nothing, refusal=refusal)
-
-
 def _velox(path: Path, file: h5py.File) -> list[Signal]:
     return [_velox_image(path, name, group) for name, group in file["Data/Image"].items() if "Data" in group]
 
@@ -72,7 +67,7 @@ def _velox_image(path: Path, name: str, group: h5py.Group) -> Signal:
     details = _velox_json(group)
     title = _text(details, "BinaryResult", "Detector") or name[:8]
     if data.ndim != 3 or data.dtype.names is not None or data.dtype.kind == "c":
-        return _unusable(title, "holds complex numbers (a Fourier transform saved as an image)")
+        return unusable(title, "holds complex numbers (a Fourier transform saved as an image)")
     check_storage(path, data)
     n_rows, n_cols, n_frames = data.shape
     metadata, interval = _velox_metadata(details)
@@ -209,10 +204,10 @@ def _is_array(item: Any) -> bool:
 def _ncem_image(path: Path, group: h5py.Group, data: h5py.Dataset, file: h5py.File) -> Signal:
     title = str(group.name).rsplit("/", 1)[-1]
     if data.dtype.hasobject or data.dtype.names is not None:
-        return _unusable(title, "holds Python objects or records, not numbers")
+        return unusable(title, "holds Python objects or records, not numbers")
     long = [k for k in range(data.ndim) if data.shape[k] > 1]
     if len(long) not in (2, 3) or min(data.shape) < 1:
-        return _unusable(title, f"has {len(long)} axes, not the 2 of an image or the 3 of a stack")
+        return unusable(title, f"has {len(long)} axes, not the 2 of an image or the 3 of a stack")
     check_storage(path, data)
     axes = {k: _ncem_axis(group, k + 1, data.shape[k]) for k in long}
     rows, cols = _image_axes(axes)
@@ -250,8 +245,7 @@ def _ncem_axis(group: h5py.Group, number: int, n: int) -> StoredSize:
     last = min(n, axis.shape[0]) - 1
     values = np.asarray([axis[0], axis[last]], dtype=np.float64) if last > 0 else np.zeros(2)
     units = axis.attrs.get("units", "")
-    text = units.decode("utf-8", "replace") if isinstance(units, bytes) else str(units)
-    return StoredSize(float(values[1] - values[0]) / max(last, 1), text)
+    return StoredSize(float(values[1] - values[0]) / max(last, 1), hdf5_text(units))
 
 
 def _ncem_metadata(file: h5py.File) -> Metadata:
@@ -260,11 +254,12 @@ def _ncem_metadata(file: h5py.File) -> Metadata:
         if group is None:
             continue
         attributes = {str(key).casefold(): value for key, value in group.attrs.items()}
-        put(metadata, "instrument", _as_text(attributes.get("microscope name", attributes.get("name", ""))))
+        put(metadata, "instrument", hdf5_text(attributes.get("microscope name", attributes.get("name", ""))))
         put_number(metadata, "high_tension_kv", attributes.get("voltage", attributes.get("accelerating voltage")), 1e-3)
         put_number(metadata, "magnification", attributes.get("magnification"))
     return metadata
 
 
-def _as_text(value: Any) -> str:
+def hdf5_text(value: Any) -> str:
+    """Read a text attribute, which HDF5 may hand over as bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""HyperSpy's own files (.hspy), through RosettaSciIO."""
+"""HyperSpy's own files (.hspy): HDF5 with one group for each signal, and one for each of its axes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times
+from fringemap.errors import ReadError
+from fringemap.io.emd import check_storage, hdf5_text
+from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,47 +19,54 @@ if TYPE_CHECKING:
 
 def open_hspy(path: Path) -> Content:
     """Open an .hspy file; frames are read from disk when asked for."""
-    # RosettaSciIO brings Dask with it: only files that need it should pay for the import.
-    from rsciio.hspy import file_reader
+    file = h5py.File(path, "r")
+    try:
+        groups = file.get("Experiments")
+        if not isinstance(groups, h5py.Group):
+            raise ReadError(f"{path.name} is an HDF5 file, but not one of HyperSpy; give it its own format's ending")
+        signals = tuple(_signal(path, name, group) for name, group in groups.items())
+        return Content("HyperSpy", signals, file.close)
+    except BaseException:
+        file.close()
+        raise
 
-    with h5py.File(path, "r"):
-        pass
-    return Content("HyperSpy", tuple(_signal(entry) for entry in file_reader(str(path), lazy=True)))
 
-
-def _signal(entry: dict[str, Any]) -> Signal:
-    data, axes = entry["data"], entry["axes"]
-    metadata = entry.get("metadata", {})
-    title = str(metadata.get("General", {}).get("title", "")) or "image"
-    images = [axis for axis in axes if not axis.get("navigate", False)]
-    if data.ndim not in (2, 3) or len(images) != 2 or axes[-2:] != images:
-        return _unusable(title, "is no image and no stack of images")
-    n_frames = data.shape[0] if data.ndim == 3 else 1
-    frame_shape = (int(data.shape[-2]), int(data.shape[-1]))
+def _signal(path: Path, name: str, group: Any) -> Signal:
+    data = group.get("data") if isinstance(group, h5py.Group) else None
+    if not isinstance(data, h5py.Dataset) or data.dtype.hasobject or data.ndim not in (2, 3):
+        return unusable(name, "holds no image and no stack of images")
+    axes = [_axis(group, k) for k in range(data.ndim)]
+    if any(axis.get("navigate", False) for axis in axes[-2:]):
+        return unusable(name, "is a spectrum or a spectrum image, not an image")
+    check_storage(path, data)
+    n_frames = int(data.shape[0]) if data.ndim == 3 else 1
 
     def load(i: int) -> NDArray[Any]:
-        return np.asarray(data[i] if data.ndim == 3 else data)
+        return np.asarray(data[i] if data.ndim == 3 else data[()])
 
     return Signal(
-        title=title,
+        title=name,
         n_frames=n_frames,
-        frame_shape=frame_shape,
+        frame_shape=(int(data.shape[-2]), int(data.shape[-1])),
         dtype=data.dtype,
         load=load,
         pixel_size=(_size(axes[-2]), _size(axes[-1])),
         times_s=_times(axes, n_frames),
-        metadata=_metadata(metadata),
+        metadata=_metadata(group, name),
     )
 
 
-def _unusable(title: str, refusal: str) -> Signal:
-    nothing = np.zeros((1, 1), np.float32)
-    return Signal(title, 1, (1, 1), nothing.dtype, lambda _i: nothing, refusal=refusal)
+def _axis(group: h5py.Group, k: int) -> dict[str, Any]:
+    axis = group.get(f"axis-{k}")
+    return dict(axis.attrs) if isinstance(axis, h5py.Group) else {}
 
 
 def _size(axis: dict[str, Any]) -> StoredSize:
-    unit = axis.get("units")
-    return StoredSize(float(axis.get("scale", float("nan"))), unit if isinstance(unit, str) else "")
+    unit = hdf5_text(axis.get("units", ""))
+    scale = axis.get("scale")
+    value = float(scale) if isinstance(scale, int | float | np.integer | np.floating) else float("nan")
+    # HyperSpy writes its None as a word.
+    return StoredSize(value, "" if unit == "_None_" else unit)
 
 
 def _times(axes: list[dict[str, Any]], n_frames: int) -> NDArray[np.float64] | None:
@@ -65,12 +74,16 @@ def _times(axes: list[dict[str, Any]], n_frames: int) -> NDArray[np.float64] | N
     return regular_times(n_frames, step.value) if len(axes) == 3 and step.unit in ("s", "sec") else None
 
 
-def _metadata(tree: dict[str, Any]) -> Metadata:
+def _metadata(group: h5py.Group, name: str) -> Metadata:
+    def attributes(where: str) -> dict[str, Any]:
+        found = group.get(f"metadata/{where}")
+        return dict(found.attrs) if isinstance(found, h5py.Group) else {}
+
     metadata: Metadata = {}
-    general, scope = tree.get("General", {}), tree.get("Acquisition_instrument", {}).get("TEM", {})
-    put(metadata, "title", general.get("title"))
-    put(metadata, "date", f"{general.get('date', '')} {general.get('time', '')}")
-    put(metadata, "instrument", scope.get("microscope"))
+    general, scope = attributes("General"), attributes("Acquisition_instrument/TEM")
+    put(metadata, "title", hdf5_text(general.get("title", "")) or name)
+    put(metadata, "date", f"{hdf5_text(general.get('date', ''))} {hdf5_text(general.get('time', ''))}")
+    put(metadata, "instrument", hdf5_text(scope.get("microscope", "")))
     put_number(metadata, "high_tension_kv", scope.get("beam_energy"))
     put_number(metadata, "magnification", scope.get("magnification"))
     return metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,7 +10,7 @@ import mrcfile
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put
+from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_frames, put, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +29,15 @@ def open_mrc(path: Path) -> Content:
     shape = (int(header["nz"]), int(header["ny"]), int(header["nx"]))
     title = path.stem
     if mode in (3, 4):
-        nothing = np.zeros((1, 1), np.complex64)
-        signal = Signal(title, max(shape[0], 1), (shape[1], shape[2]), np.dtype(np.complex64), lambda _i: nothing)
-        return Content("MRC", (signal,))
+        return Content("MRC", (unusable(title, "holds complex numbers (a Fourier transform saved as an image)"),))
     if mode not in _PIXELS:
         raise ReadError(
             f"{path.name} stores its pixels in the MRC mode {mode}, which is not known; save it as 16-bit or float"
         )
     dtype = np.dtype(_PIXELS[mode]).newbyteorder(order)
     extended = int(header["nsymbt"])
-    pixels = map_array(path, offset=_HEADER_BYTES + extended, dtype=dtype, shape=shape)
+    start = _HEADER_BYTES + extended
+    load = map_frames(path, offset=start, dtype=dtype, n_frames=shape[0], frame_shape=shape[1:])
     records = _extended(path, header, extended, shape[0])
     metadata, times = _from_records(records, shape[0])
     labels = [bytes(label).decode("ascii", "replace") for label in header["label"]]
@@ -50,14 +50,22 @@ def open_mrc(path: Path) -> Content:
                 n_frames=shape[0],
                 frame_shape=(shape[1], shape[2]),
                 dtype=dtype,
-                load=lambda i: pixels[i],
+                load=load,
                 pixel_size=_pixel_size(header, records, trusted=ours),
                 times_s=times,
                 metadata=metadata,
                 trusted=ours,
+                remarks=_surplus(path, start + math.prod(shape) * dtype.itemsize),
             ),
         ),
     )
+
+
+def _surplus(path: Path, expected: int) -> tuple[str, ...]:
+    surplus = path.stat().st_size - expected
+    if surplus <= 0:
+        return ()
+    return (f"the file has {surplus:,} bytes more than its header announces: it may be damaged or still growing",)
 
 
 def _header(path: Path) -> tuple[Any, Literal["<", ">"]]:

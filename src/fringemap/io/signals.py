@@ -7,6 +7,7 @@ trusted?) to :mod:`fringemap.io.choice` and :mod:`fringemap.io.calibration`, whi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,12 @@ class Signal:
     """Name of frame i, where the frames have names of their own."""
 
 
+def unusable(title: str, refusal: str, metadata: Metadata | None = None) -> Signal:
+    """Stand in for something in a file that is no image, and say why it is none."""
+    nothing = np.zeros((1, 1), np.float32)
+    return Signal(title, 1, (1, 1), nothing.dtype, lambda _i: nothing, refusal=refusal, metadata=metadata or {})
+
+
 @dataclass(frozen=True)
 class Content:
     """All signals of one file, open until ``close`` is called."""
@@ -90,31 +97,50 @@ class Content:
     close: Callable[[], None] = lambda: None
 
 
-def map_array(
-    path: Path, *, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...], what: str = "image"
-) -> NDArray[Any]:
-    """Map an array in a file to memory, after checking that the file is long enough.
+def map_frames(
+    path: Path, *, offset: int, dtype: np.dtype[Any], n_frames: int, frame_shape: tuple[int, ...]
+) -> Callable[[int], NDArray[Any]]:
+    """Make a loader for frames that lie one behind the other in a file.
+
+    Each frame is mapped to memory on its own, so that what was read before does not count against the process.
+
+    Raises
+    ------
+    ReadError
+        If the file ends before the last frame does.
+    """
+    check_extent(path, offset=offset, dtype=dtype, shape=(n_frames, *frame_shape))
+    n_bytes = math.prod(frame_shape) * dtype.itemsize
+
+    def load(i: int) -> NDArray[Any]:
+        return map_array(path, offset=offset + i * n_bytes, dtype=dtype, shape=frame_shape)
+
+    return load
+
+
+def map_array(path: Path, *, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map an array in a file to memory, after ``check_extent``."""
+    check_extent(path, offset=offset, dtype=dtype, shape=shape)
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+
+
+def check_extent(path: Path, *, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Check that a file is long enough for an array in it.
 
     Raises
     ------
     ReadError
         If any dimension is not positive or the file ends before the array does.
     """
-    n_values = 1
-    for n in shape:
-        n_values *= int(n)
     size = path.stat().st_size
-    if n_values <= 0 or any(n <= 0 for n in shape):
-        raise ReadError(
-            f"{path.name} is damaged: its header gives the {what} the shape {_by(shape)}; copy the file again"
-        )
-    needed = offset + n_values * dtype.itemsize
+    if any(n <= 0 for n in shape):
+        raise ReadError(f"{path.name} is damaged: its header announces a shape of {_by(shape)}; copy the file again")
+    needed = offset + math.prod(shape) * dtype.itemsize
     if offset < 0 or needed > size:
         raise ReadError(
-            f"{path.name} is cut off or damaged: its header announces {needed:,} bytes for an {what} of {_by(shape)} "
-            f"pixels, but the file has {size:,}; copy the file again"
+            f"{path.name} is cut off or damaged: its header announces {needed:,} bytes for {_by(shape)} values, "
+            f"but the file has {size:,}; copy the file again"
         )
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(int(n) for n in shape))
 
 
 def put(metadata: Metadata, word: str, value: object, factor: float = 1.0) -> None:

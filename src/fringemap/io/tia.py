@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put, put_number
+from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put, put_number, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,9 +85,7 @@ def _read_ser(path: Path, emi: Path | None) -> Signal:
     index = _read_index(path, raw)
     metadata = _emi_metadata(emi) if emi is not None else {}
     if index.kind == _PROFILES:
-        nothing = np.zeros((1, 1), np.float32)
-        refusal = "is a spectrum or a spectrum image, not an image"
-        return Signal(path.stem, 1, (1, 1), nothing.dtype, lambda _i: nothing, refusal=refusal, metadata=metadata)
+        return unusable(path.stem, "is a spectrum or a spectrum image, not an image", metadata)
     header = _record(path, raw, int(index.elements[0]), _ELEMENT)
     kind, shape = int(header["kind"]), (int(header["n_rows"]), int(header["n_cols"]))
     if kind not in _PIXELS:
@@ -130,7 +128,7 @@ def _read_index(path: Path, raw: NDArray[np.uint8]) -> _Index:
         raise ReadError(
             f"{path.name} holds {n_valid} of {n_total} frames: the recording was stopped or the file is damaged"
         )
-    table = map_array(path, offset=start, dtype=word, shape=(2, n_total), what="index of its frames")
+    table = map_array(path, offset=start, dtype=word, shape=(2, n_total))
     return _Index(int(head["kind"]), table[0, :n_valid].astype(np.int64), table[1, :n_valid].astype(np.int64))
 
 

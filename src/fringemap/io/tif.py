@@ -19,7 +19,7 @@ from fringemap.io.signals import (
     Metadata,
     Signal,
     StoredSize,
-    map_array,
+    map_frames,
     put,
     put_number,
     regular_times,
@@ -138,8 +138,14 @@ class _Planes:
 
     def _mapped(self) -> Callable[[int], NDArray[Any]]:
         dtype = np.dtype(self._series.dtype).newbyteorder(self._series.parent.byteorder)
-        data = map_array(self._path, offset=self._series.dataoffset, dtype=dtype, shape=self._whole_shape())
-        return lambda i: self._in_order(data[i])
+        load = map_frames(
+            self._path,
+            offset=self._series.dataoffset,
+            dtype=dtype,
+            n_frames=self.n_frames,
+            frame_shape=self._whole_shape()[1:],
+        )
+        return lambda i: self._in_order(load(i))
 
     def _whole_shape(self) -> tuple[int, ...]:
         if self._samples == 1:
@@ -152,15 +158,13 @@ class _Planes:
         return self._in_order(np.asarray(self._decoded(i)).reshape(self._whole_shape()[1:]))
 
     def _decoded(self, i: int | None) -> NDArray[Any]:
-        """Pixels of one page, or of all; Pillow knows a few more compressions."""
+        """Pixels of one page, or of all; Pillow knows the compressions that tifffile has to leave to a large extra."""
         try:
             return np.asarray(self._series.asarray() if i is None else self._series.pages[i].asarray())
-        except (ValueError, RuntimeError, ImportError) as error:
-            page = self._series.pages[i or 0]
-            try:
-                return decode(self._path, page.index)
-            except Exception:
-                raise error from None
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return decode(self._path, self._series.pages[i or 0].index)
 
     def _in_order(self, plane: NDArray[Any]) -> NDArray[Any]:
         return np.moveaxis(plane, 0, -1) if self._planar and plane.ndim == 3 else plane

@@ -152,4 +152,5 @@ def _whole(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({error.strerror or error}); check the folder and the disk"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
