@@ -89,6 +89,16 @@ class _Sheet:
         )
 
 
+def _picture_sheet(height: float, width: float, handles: Sequence[Artist], dpi: float) -> tuple[_Sheet, Axes]:
+    """Make a sheet for one picture with its legend below, wide enough for both."""
+    page = max(width, _legend_width(handles))
+    columns, legend = _legend_shape(handles, page)
+    sheet = _Sheet(page, height + legend, dpi)
+    axes = sheet.axes((page - width) / 2, 0, width, height)
+    sheet.legend(handles, 0.0, height + 0.06, page, columns)
+    return sheet, axes
+
+
 def draw_frame(result: FrameResult, *, dpi: float = 150) -> Figure:
     """Draw the frame with its scale bar."""
     height, width = picture_inches(*frame_size_nm(result))
@@ -105,11 +115,8 @@ def draw_diffractogram(
     styles = styles_of(result) if styles is None else styles
     height, width = picture_inches(*view_limits(result))
     with house_style():
-        handles = circle_handles(result, styles)
-        columns, legend = _legend_shape(handles, width)
-        sheet = _Sheet(width, height + legend, dpi)
-        show_diffractogram(sheet.axes(0, 0, width, height), result, styles)
-        sheet.legend(handles, 0.0, height + 0.06, width, columns)
+        sheet, axes = _picture_sheet(height, width, circle_handles(result, styles), dpi)
+        show_diffractogram(axes, result, styles)
     return sheet.figure
 
 
@@ -125,24 +132,30 @@ def draw_overlay(
     shown = [m.phase for m in result.maps] if phases is None else list(phases)
     height, width = picture_inches(*frame_size_nm(result))
     with house_style():
-        handles = region_handles(result, styles, shown)
-        columns, legend = _legend_shape(handles, width)
-        sheet = _Sheet(width, height + legend, dpi)
-        axes = sheet.axes(0, 0, width, height)
+        sheet, axes = _picture_sheet(height, width, region_handles(result, styles, shown), dpi)
         show_frame(axes, result)
         show_regions(axes, result, styles, shown)
-        sheet.legend(handles, 0.0, height + 0.06, width, columns)
     return sheet.figure
 
 
 def draw_profile(result: FrameResult, styles: Mapping[str, PhaseStyle] | None = None, *, dpi: float = 150) -> Figure:
     """Draw the diffraction-like graph: raw power, what lies in spots, and the reflections of the named phases."""
     styles = styles_of(result) if styles is None else styles
-    rows = 0.25 * max(len(reflection_rows(result)), 1)
+    height = profile_height(result)
     with house_style():
-        sheet = _Sheet(7.0, 4.1 + rows, dpi)
-        _draw_profile_at(sheet, result, styles, left=0.85, top=0.5, width=5.95, height=3.1 + rows)
+        sheet = _Sheet(7.0, height + 1.0, dpi)
+        _draw_profile_at(sheet, result, styles, left=0.85, top=0.5, width=5.95, height=height)
     return sheet.figure
+
+
+def profile_height(result: FrameResult) -> float:
+    """Height of the graph without its margins [inch]: grows with the number of named phases."""
+    return 3.1 + _reflections_height(result)
+
+
+def _reflections_height(result: FrameResult) -> float:
+    n = max(len(reflection_rows(result)), 1)
+    return n * (0.25 if n < 8 else 0.16)
 
 
 def _draw_profile_at(
@@ -155,7 +168,7 @@ def _draw_profile_at(
     width: float,
     height: float,
 ) -> None:
-    rows = 0.25 * max(len(reflection_rows(result)), 1)
+    rows = _reflections_height(result)
     each = (height - rows) / 2
     show_raw_profile(sheet.axes(left, top, width, each), result)
     peaks = sheet.axes(left, top + each, width, each)
@@ -174,7 +187,7 @@ def draw_overview(result: FrameResult, styles: Mapping[str, PhaseStyle] | None =
         handles = region_handles(result, styles, [m.phase for m in result.maps]) or circle_handles(result, styles)
         columns, legend = _legend_shape(handles, side)
         second = head + frame_h + max(legend, 0.1) + 0.15
-        lower = max(gram_h, 4.2)
+        lower = max(gram_h, profile_height(result) + 0.9)
         sheet = _Sheet(2 * side + 3 * gap, second + lower + gap, dpi)
         _write_head(sheet, result, gap)
         left, right = gap, 2 * gap + side
@@ -234,9 +247,8 @@ def region_handles(result: FrameResult, styles: Mapping[str, PhaseStyle], phases
     for phase_map in result.maps:
         if phase_map.phase in phases:
             style = style_for(styles, phase_map.phase)
-            text = f"{_phase_text(phase_map.phase)} {format_area(phase_map)}"
-            if not phase_map.mask.any():
-                text += ", not significant"
+            area = format_area(phase_map) if phase_map.mask.any() else "not significant"
+            text = f"{_phase_text(phase_map.phase)} {area}"
             handles.append(
                 Patch(
                     facecolor=(*mpl.colors.to_rgb(style.colour), 0.3),
@@ -278,12 +290,16 @@ def _phase_text(phase: str) -> str:
     return "no name" if phase == UNKNOWN else escape_mathtext(format_formula(phase))
 
 
+def _legend_width(handles: Sequence[Artist]) -> float:
+    """Width of the widest entry of a legend [inch]."""
+    return max((text_size(str(handle.get_label()), LEGEND_SIZE)[0] + 0.55 for handle in handles), default=0.0)
+
+
 def _legend_shape(handles: Sequence[Artist], width: float) -> tuple[int, float]:
     """Choose the number of columns that fit, and the height of the legend [inch]."""
     if not handles:
         return 1, 0.0
-    widest = max(text_size(str(handle.get_label()), LEGEND_SIZE)[0] for handle in handles) + 0.55
-    columns = min(max(int(width / widest), 1), len(handles))
+    columns = min(max(int(width / _legend_width(handles)), 1), len(handles))
     return columns, _ROW * math.ceil(len(handles) / columns) + 0.1
 
 

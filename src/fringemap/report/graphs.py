@@ -111,6 +111,7 @@ def show_peaks(axes: Axes, result: FrameResult) -> None:
     axes.tick_params(labelsize=SMALL)
     _label_peaks(axes, result, limit, highest)
     if not len(profile.peaks_g):
+        axes.set_yticks([])
         axes.text(0.5, 0.5, "no peaks", transform=axes.transAxes, ha="center", va="center", fontsize=NORMAL, color=RAW)
 
 
@@ -131,28 +132,32 @@ def show_reflections(axes: Axes, result: FrameResult, styles: Mapping[str, Phase
     """Draw a row of ticks a phase: where the reflections that explain spots should lie."""
     rows, limit = reflection_rows(result), profile_limit(result)
     for row, (phase, planes) in enumerate(rows.items()):
-        style = style_for(styles, phase)
-        reached = -math.inf
-        for d, hkl in sorted(planes.items(), reverse=True):
-            g = PER_NM / d
-            axes.plot([g, g], [row - 0.32, row + 0.32], color=style.colour, linewidth=2.2, solid_capstyle="butt")
-            if any(hkl) and g - reached > 0.065 * limit and g < 0.94 * limit:
-                reached = g
-                axes.annotate(
-                    mathtext_indices(hkl),
-                    (g, row),
-                    xytext=(3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=6.5,
-                )
+        colour = style_for(styles, phase).colour
+        places = sorted((PER_NM / d, hkl) for d, hkl in planes.items())
+        for g, _ in places:
+            axes.plot([g, g], [row - 0.32, row + 0.32], color=colour, linewidth=2.2, solid_capstyle="butt")
+        for (g, hkl), following in zip(places, [*(g for g, _ in places[1:]), limit], strict=True):
+            text = mathtext_indices(hkl)
+            # Where the next tick would cross the indices, the table of spots still has them.
+            if any(hkl) and following - g > 0.075 * limit:
+                axes.text(g + 0.008 * limit, row, text, va="center", fontsize=6.5)
     axes.set_xlim(0, limit)
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [escape_mathtext(format_formula(phase)) for phase in rows], fontsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=SMALL)
-    unit = "px⁻¹ × 10/pixel" if result.scale.source is ScaleSource.NONE else "nm⁻¹"
-    axes.set_xlabel(f"|g| ({unit})", fontsize=NORMAL)
+    _label_g_axis(axes, result, limit)
+
+
+def _label_g_axis(axes: Axes, result: FrameResult, limit: float) -> None:
+    """Name the axis of |g|; without a calibration it counts in 1/px."""
+    if result.scale.source is not ScaleSource.NONE:
+        axes.set_xlabel("|g| (nm⁻¹)", fontsize=NORMAL)
+        return
+    nm_per_px = result.scale.pixel_size_angstrom[1] / PER_NM
+    ticks = [tick for tick in MaxNLocator(6).tick_values(0, limit * nm_per_px) if tick <= limit * nm_per_px]
+    axes.set_xticks([tick / nm_per_px for tick in ticks], [f"{tick:g}" for tick in ticks])
+    axes.set_xlabel("|g| (px⁻¹)", fontsize=NORMAL)
 
 
 def reflection_rows(result: FrameResult) -> dict[str, dict[float, tuple[int, int, int]]]:

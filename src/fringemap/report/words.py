@@ -194,5 +194,7 @@ def calibration_badge(scale: Scale, flags: Flag) -> tuple[str, str]:
 
 def format_pixel_size(scale: Scale) -> str:
     """Write the pixel size in nm/px, both axes where they differ."""
+    if scale.source is ScaleSource.NONE:
+        return "not calibrated"
     rows, cols = (NM * size for size in scale.pixel_size_angstrom)
     return f"{cols:.5g} nm/px" if np.isclose(rows, cols, rtol=1e-6) else f"{cols:.5g} × {rows:.5g} nm/px (x × y)"
