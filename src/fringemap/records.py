@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FloatArray = NDArray[np.float64]
+Array = NDArray[Any]
+"""Inside a routine, where precision follows from the input."""
 Image = NDArray[np.float32]
 ComplexImage = NDArray[np.complex64]
 Mask = NDArray[np.bool_]
@@ -43,6 +45,7 @@ class Flag(enum.IntFlag):
     NEAR_NYQUIST = 1 << 13
     SINGLE_PIXEL = 1 << 14
     ON_RING = 1 << 15
+    SEVERAL_GRAINS = 1 << 26
     # matches
     AMBIGUOUS = 1 << 16
     FORBIDDEN = 1 << 17
@@ -68,6 +71,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
     Flag.NEAR_NYQUIST: "lies near the sampling limit",
     Flag.SINGLE_PIXEL: "a single bin of the diffractogram: may be a disturbance of the camera",
     Flag.ON_RING: "part of a ring",
+    Flag.SEVERAL_GRAINS: "several grains of nearly the same lattice, or a bent one, share the spot",
     Flag.AMBIGUOUS: "other phases explain it as well",
     Flag.FORBIDDEN: "extinct by symmetry; double diffraction can show it",
     Flag.SINGLE_SPOT: "rests on a single d-spacing",

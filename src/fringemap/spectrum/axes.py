@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fringemap.records import FloatArray, Image, Scale
+    from fringemap.records import Array, FloatArray, Image, Scale
 
 Number = TypeVar("Number", np.float32, np.complex64)
 
@@ -28,7 +28,7 @@ def bin_size(frame_shape: tuple[int, int], scale: Scale) -> tuple[float, float]:
     return 1.0 / (rows * size_y), 1.0 / (cols * size_x)
 
 
-def frequency_axes(frame_shape: tuple[int, int], scale: Scale) -> tuple[FloatArray, FloatArray]:
+def frequency_axes(frame_shape: tuple[int, int], scale: Scale) -> tuple[Array, Array]:
     """Frequencies gy of the rows and gx of the columns of a half spectrum [1/Å].
 
     Returns

@@ -20,7 +20,7 @@ from fringemap.spectrum.axes import bin_size, frequency_axes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fringemap.records import FloatArray, Image, Scale
+    from fringemap.records import Array, Image, Scale
 
 # Sectors of the half plane: six degrees follow astigmatic Thon rings, and hold enough bins beyond the first few rings.
 _N_SECTORS = 30
@@ -28,8 +28,8 @@ _N_SECTORS = 30
 _STEPS_PER_E = 4
 _LEVELS_BELOW = 16
 _N_LEVELS = 36
-# Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a spot
-# cannot lift; a ring with too few bins even so is taken as isotropic.
+# Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a
+# spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_RINGS = 3
 _POOLED_SECTORS = (3, 7, 13)
 _ENOUGH_BINS = 400
@@ -87,9 +87,9 @@ def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Sc
 
     Notes
     -----
-    Each ring has a median; each cell of a ring departs from it as far as the spread among the ring's sectors exceeds what
-    chance makes (empirical Bayes), so that an isotropic spectrum gets an isotropic background with little error of its
-    own. The median of the gamma law turns medians into means.
+    Each ring has a median; each cell of a ring departs from it as far as the spread among the ring's sectors exceeds
+    what chance makes (empirical Bayes), so that an isotropic spectrum gets an isotropic background with little error of
+    its own. The median of the gamma law turns medians into means.
     """
     grid = polar_grid(frame_shape, scale)
     guess = _guess_rings(power, grid)
@@ -106,7 +106,7 @@ def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Sc
     return background
 
 
-def _guess_rings(power: Image, grid: PolarGrid) -> FloatArray:
+def _guess_rings(power: Image, grid: PolarGrid) -> Array:
     """Mean log power of each ring, from a sample of rows: good to a factor of two; (n_rings,)."""
     step = max(1, len(power) // 512)
     ring = grid.ring[::step].ravel()
@@ -115,10 +115,11 @@ def _guess_rings(power: Image, grid: PolarGrid) -> FloatArray:
     total = np.bincount(ring, weights=log_power, minlength=grid.n_rings)
     known = np.flatnonzero(n)
     guess = np.interp(np.arange(grid.n_rings), known, total[known] / n[known])
-    return scipy.ndimage.median_filter(guess, size=5, mode="nearest")
+    smooth: Array = scipy.ndimage.median_filter(guess, size=5, mode="nearest")
+    return smooth
 
 
-def _count_levels(power: Image, grid: PolarGrid, guess: FloatArray) -> FloatArray:
+def _count_levels(power: Image, grid: PolarGrid, guess: Array) -> Array:
     """How many bins of each cell lie in each step of log power around the guess; (n_rings, n_sectors, n_levels)."""
     offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
     counts = np.zeros(grid.n_rings * _N_SECTORS * _N_LEVELS, np.int64)
@@ -140,7 +141,7 @@ def _count_levels(power: Image, grid: PolarGrid, guess: FloatArray) -> FloatArra
     return counts.reshape(grid.n_rings, _N_SECTORS, _N_LEVELS).astype(np.float32)
 
 
-def _median_of_cells(counts: FloatArray, noise_shape: float) -> FloatArray:
+def _median_of_cells(counts: Array, noise_shape: float) -> Array:
     """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
     pooled = scipy.ndimage.uniform_filter1d(counts, _POOLED_RINGS, axis=0, mode="nearest") * _POOLED_RINGS
     ring_median, _ = _median_of_levels(pooled.sum(axis=1))
@@ -149,11 +150,11 @@ def _median_of_cells(counts: FloatArray, noise_shape: float) -> FloatArray:
     spread = scipy.ndimage.median_filter(np.median(np.abs(departure), axis=1), _COMPARED_RINGS, mode="nearest")
     excess = np.maximum((1.4826 * spread[:, None]) ** 2 - np.median(chance, axis=1)[:, None], 0.0)
     smooth = scipy.ndimage.uniform_filter1d(departure, _POOLED_RINGS, axis=0, mode="nearest")
-    median: FloatArray = ring_median[:, None] + smooth * excess / (excess + chance)
+    median: Array = ring_median[:, None] + smooth * excess / (excess + chance)
     return median
 
 
-def _departures(pooled: FloatArray, ring_median: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _departures(pooled: Array, ring_median: Array) -> tuple[Array, Array]:
     """How far each sector lies from its ring, and how many bins tell so; zero where too few."""
     departure, n = np.zeros(pooled.shape[:2]), np.ones(pooled.shape[:2])
     per_sector = pooled.sum(axis=(1, 2)) / _N_SECTORS
@@ -168,7 +169,7 @@ def _departures(pooled: FloatArray, ring_median: FloatArray) -> tuple[FloatArray
     return departure, n
 
 
-def _median_of_levels(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _median_of_levels(counts: Array) -> tuple[Array, Array]:
     """Median of counted levels [e-folds over the guess], and the number counted; over the last axis."""
     total = counts.sum(axis=-1)
     below = np.cumsum(counts, axis=-1)
@@ -184,8 +185,8 @@ def _median_of_levels(counts: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _lift_streaks(background: Image, power: Image, *, noise_shape: float) -> None:
     """Raise the background, in place, along lines beside the axes that are bright over a long piece.
 
-    A jump between opposite edges, scan noise, gain stripes or a burned-in scale bar brighten lines along an axis; a spot is
-    too short to lift the median of a piece of such a line.
+    A jump between opposite edges, scan noise, gain stripes or a burned-in scale bar brighten lines along an axis; a
+    spot is too short to lift the median of a piece of such a line.
     """
     n_rows, n_cols = power.shape
     for line in range(max(4, round(_STREAK_BAND * n_rows / 2))):

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fringemap.records import ComplexImage, FloatArray, Image
+    from fringemap.records import Array, ComplexImage, Image
 
 # More single pixels than this share of a frame are no defects but its signal: a frame of counted electrons.
 _MOST_HOT = 1e-4
@@ -69,7 +68,7 @@ def _pixel_noise(image: Image) -> float:
     return float(np.median(np.abs(np.diff(rows, axis=1)))) * 1.4826 / 2**0.5
 
 
-def _neighbours(image: Image, rows: FloatArray, cols: FloatArray) -> FloatArray:
+def _neighbours(image: Image, rows: Array, cols: Array) -> Array:
     """The 24 pixels around each of n pixels, mirrored at the edges; (n, 24)."""
     dr, dc = (offset.ravel() for offset in np.mgrid[-2:3, -2:3])
     keep = (dr != 0) | (dc != 0)
@@ -78,9 +77,10 @@ def _neighbours(image: Image, rows: FloatArray, cols: FloatArray) -> FloatArray:
     return image[r, c].astype(np.float64)
 
 
-def _mirror(index: FloatArray, n: int) -> FloatArray:
+def _mirror(index: Array, n: int) -> Array:
     reflected = np.abs(index)
-    return np.minimum(reflected, 2 * (n - 1) - reflected)
+    mirrored: Array = np.minimum(reflected, 2 * (n - 1) - reflected)
+    return mirrored
 
 
 def transform(image: Image, *, edges: str, workers: int = 1) -> ComplexImage:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fringemap.records import FloatArray, Mask
+    from fringemap.records import FloatArray, IntArray, Mask
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,7 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def take(self, rows: IntArray) -> Candidates:
+        """Some of the candidates, in the order given."""
+        return Candidates(self.row[rows], self.col[rows], self.width[rows], self.score[rows], self.merged[rows])

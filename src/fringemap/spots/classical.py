@@ -21,7 +21,7 @@ from fringemap.spots.noise import log_tail, measure_noise_law, threshold
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.records import Diffractogram, FloatArray, Image, Mask
+    from fringemap.records import Array, Diffractogram, Image, Mask
     from fringemap.settings import SpotSettings
 
 # The noise law is measured in this many rings of equal width, each from some of its blocks.
@@ -115,8 +115,8 @@ class _Law:
     """Noise law of the block means of one side length, by zone."""
 
     side: int
-    means: FloatArray
-    shapes: FloatArray
+    means: Array
+    shapes: Array
     n_tests: int
 
 
@@ -203,9 +203,9 @@ def _law_of(
     return law, limits[zone]
 
 
-def _zone_of(g: Image | FloatArray, g_max: float) -> FloatArray:
+def _zone_of(g: Image | Array, g_max: float) -> Array:
     """Rings of equal width, numbered from the centre."""
-    zone: FloatArray = np.minimum((g * (_N_ZONES / g_max)).astype(np.int8), _N_ZONES - 1)
+    zone: Array = np.minimum((g * (_N_ZONES / g_max)).astype(np.int8), _N_ZONES - 1)
     return zone
 
 
@@ -224,7 +224,8 @@ class _Peak:
 def _split_component(window: _Window, labels: Image, label: int, box: tuple[slice, slice]) -> list[_Peak]:
     """Spots of one connected component: basins of a watershed whose valleys are deep enough."""
     pad = 3
-    box = tuple(slice(max(s.start - pad, 0), min(s.stop + pad, n)) for s, n in zip(box, labels.shape, strict=True))
+    top, left = (max(side.start - pad, 0) for side in box)
+    box = (slice(top, box[0].stop + pad), slice(left, box[1].stop + pad))
     component = labels[box] == label
     excess = np.where(component, np.maximum(window.whitened[box] - 1.0, 0.0), 0.0).astype(np.float64)
     sigma = max(0.7, 0.2 * _effective_area(excess) ** 0.5)
@@ -243,13 +244,13 @@ def _split_component(window: _Window, labels: Image, label: int, box: tuple[slic
     return peaks
 
 
-def _effective_area(excess: FloatArray) -> float:
+def _effective_area(excess: Array) -> float:
     """Bins over which the energy is spread: (sum E)² / sum E²; 4 pi s² for a Gaussian of standard deviation s."""
     squares = float(np.sum(excess**2))
     return float(np.sum(excess)) ** 2 / squares if squares > 0 else 1.0
 
 
-def _centroid(excess: FloatArray, row: int, col: int, *, reach: int) -> tuple[float, float]:
+def _centroid(excess: Array, row: int, col: int, *, reach: int) -> tuple[float, float]:
     rows = slice(max(row - reach, 0), row + reach + 1)
     cols = slice(max(col - reach, 0), col + reach + 1)
     part = excess[rows, cols]
@@ -261,19 +262,19 @@ def _centroid(excess: FloatArray, row: int, col: int, *, reach: int) -> tuple[fl
     return float(part.sum(axis=1) @ r / total), float(part.sum(axis=0) @ c / total)
 
 
-def _basins(smooth: FloatArray, component: Mask) -> FloatArray:
+def _basins(smooth: Array, component: Mask) -> Array:
     """Watershed of the component from each local maximum; 0 outside."""
     maxima = (scipy.ndimage.maximum_filter(smooth, 3, mode="nearest") == smooth) & component
     markers, _ = scipy.ndimage.label(maxima, np.ones((3, 3)))
-    basins: FloatArray = watershed(-smooth, markers, mask=component)
+    basins: Array = watershed(-smooth, markers, mask=component)  # type: ignore[no-untyped-call]
     return basins
 
 
-def _merge_shallow(basins: FloatArray, smooth: FloatArray, *, n_smoothed: float) -> FloatArray:
+def _merge_shallow(basins: Array, smooth: Array, *, n_smoothed: float) -> Array:
     """Join each basin to the higher neighbour from which no deep valley parts it.
 
-    A height A over noise of mean 1 has a standard deviation of about sqrt(2 A + 1) in one bin, less by the square root of
-    the number of bins that the smoothing averages.
+    A height A over noise of mean 1 has a standard deviation of about sqrt(2 A + 1) in one bin, less by the square root
+    of the number of bins that the smoothing averages.
     """
     basins = basins.copy()
     n = int(basins.max())
@@ -297,7 +298,7 @@ def _merge_shallow(basins: FloatArray, smooth: FloatArray, *, n_smoothed: float)
     return basins
 
 
-def _saddles(basins: FloatArray, smooth: FloatArray, n: int) -> FloatArray:
+def _saddles(basins: Array, smooth: Array, n: int) -> Array:
     """Highest pass between each two basins; -inf where they do not touch; (n + 1, n + 1)."""
     saddles = np.full((n + 1, n + 1), -np.inf)
     for axis in (0, 1):
@@ -338,13 +339,13 @@ def _lobe_height(strong: _Peak, at: _Peak) -> float:
     distance = max(float(np.hypot(dr, dc)) / strong.width, 1e-9)
     on_axis = min(abs(dr), abs(dc)) <= 1.0 + strong.width / 2
     power = 2.0 if on_axis else 3.0
-    return strong.height * min(1.0, (np.pi * distance) ** -power)
+    return strong.height * float(min(1.0, (np.pi * distance) ** -power))
 
 
 def _scored(
     peaks: Sequence[_Peak], window: _Window, found: Mask, laws: Sequence[_Law], false_spots: float
 ) -> Candidates:
-    """Significance of each peak against the background around it; those that do not reach the stated rate are left out."""
+    """Significance of each peak against the background around it; those below the stated rate are left out."""
     scores = np.array([_score(peak, window, found, laws) for peak in peaks])
     order = np.argsort(-scores, kind="stable") if len(peaks) else np.zeros(0, int)
     order = order[scores[order] >= -np.log10(false_spots)]
@@ -369,7 +370,7 @@ def _score(peak: _Peak, window: _Window, found: Mask, laws: Sequence[_Law]) -> f
         ratio = mean / max(local, law.means[zone])
         tail = log_tail(ratio, shape=law.shapes[zone], background_shape=max(n_local / 2, 10.0))
         best = max(best, -float(tail) - np.log(law.n_tests * len(laws)))
-    return best / np.log(10)
+    return float(best / np.log(10))
 
 
 def _brightest_block(whitened: Image, row: int, col: int, side: int) -> float:

@@ -10,12 +10,12 @@ from fringemap.records import Flag, Spots
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import bin_size, nyquist, read_block
 from fringemap.spots.classical import detect_classical
-from fringemap.spots.refine import fit_spots
+from fringemap.spots.refine import refine_candidates
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, FloatArray, IntArray, Mask
     from fringemap.spots.candidates import Candidates
-    from fringemap.spots.refine import Fit
+    from fringemap.spots.refine import Refined
 
 # Fewer periods than this make a lattice-like texture, hardly a crystal that can be identified.
 _FEW_PERIODS = 7.0
@@ -56,12 +56,9 @@ def measure_spots(diffractogram: Diffractogram, candidates: Candidates) -> Spots
 
     Of candidates that end on one and the same spot the strongest stays.
     """
-    fit = fit_spots(diffractogram, candidates)
-    row = np.where(fit.ok, fit.row, candidates.row)
-    col = np.where(fit.ok, fit.col, candidates.col)
-    keep = _first_of_same(row, col, np.where(fit.ok, fit.width.max(axis=1, initial=0.0), candidates.width))
-    flags = _flags(diffractogram, candidates, fit, row, col)
-    return _to_spots(diffractogram, candidates, fit, row, col, flags, keep)
+    fit = refine_candidates(diffractogram, candidates)
+    keep = _first_of_same(fit.row, fit.col, fit.width.max(axis=1, initial=0.0))
+    return _to_spots(diffractogram, candidates, fit, _flags(diffractogram, candidates, fit), keep)
 
 
 def _first_of_same(row: FloatArray, col: FloatArray, width: FloatArray) -> Mask:
@@ -78,30 +75,19 @@ def _first_of_same(row: FloatArray, col: FloatArray, width: FloatArray) -> Mask:
     return mask
 
 
-def _to_spots(
-    diffractogram: Diffractogram,
-    candidates: Candidates,
-    fit: Fit,
-    row: FloatArray,
-    col: FloatArray,
-    flags: IntArray,
-    keep: Mask,
-) -> Spots:
+def _to_spots(diffractogram: Diffractogram, candidates: Candidates, fit: Refined, flags: IntArray, keep: Mask) -> Spots:
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     steps = np.array([step_x, step_y])
-    sign = np.where((col > 0) | ((col == 0) & (row > 0)), 1.0, -1.0)
+    sign = np.where((fit.col > 0) | ((fit.col == 0) & (fit.row > 0)), 1.0, -1.0)
     covariance = fit.covariance[:, ::-1, ::-1] * steps[:, None] * steps
-    covariance[~fit.ok] = np.nan
-    width = np.sqrt(np.prod(fit.width * steps[::-1], axis=1))
-    coarse_width = candidates.width * np.sqrt(step_x * step_y)
     return Spots(
-        gx=(sign * col * step_x)[keep],
-        gy=(sign * row * step_y)[keep],
+        gx=(sign * fit.col * step_x)[keep],
+        gy=(sign * fit.row * step_y)[keep],
         covariance=covariance[keep],
         amplitude=fit.amplitude[keep],
         amplitude_sigma=fit.amplitude_sigma[keep],
         snr=fit.snr[keep],
-        width=np.where(fit.ok, width, coarse_width)[keep],
+        width=np.sqrt(np.prod(fit.width * steps[::-1], axis=1))[keep],
         score=candidates.score[keep],
         position=fit.position[keep],
         extent=fit.extent[keep],
@@ -109,10 +95,8 @@ def _to_spots(
     )
 
 
-def _flags(
-    diffractogram: Diffractogram, candidates: Candidates, fit: Fit, row: FloatArray, col: FloatArray
-) -> IntArray:
-    rows, cols = diffractogram.frame_shape
+def _flags(diffractogram: Diffractogram, candidates: Candidates, fit: Refined) -> IntArray:
+    row, col = fit.row, fit.col
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     limit_y, limit_x = nyquist(diffractogram.scale)
     g = np.hypot(row * step_y, col * step_x)
@@ -121,13 +105,14 @@ def _flags(
     length = np.sqrt(12.0 * np.prod(fit.extent * pixel, axis=1))
     near_limit = (np.abs(row * step_y) > _NEAR_NYQUIST * limit_y) | (np.abs(col * step_x) > _NEAR_NYQUIST * limit_x)
     doubts = {
-        Flag.NOT_REFINED: ~fit.ok,
+        Flag.NOT_REFINED: ~fit.refined,
         Flag.MERGED: candidates.merged,
+        Flag.SEVERAL_GRAINS: fit.several,
         Flag.ON_STREAK: (np.abs(row) < _STREAK_BINS) | (np.abs(col) < _STREAK_BINS),
         Flag.NEAR_NYQUIST: near_limit,
         Flag.FEW_PERIODS: g * length < _FEW_PERIODS,
         Flag.SINGLE_PIXEL: _single_pixels(diffractogram, row, col),
-        Flag.HARMONIC: _harmonics(row, col, fit),
+        Flag.HARMONIC: _harmonics(fit),
     }
     flags = np.zeros(len(row), np.int64)
     for flag, doubtful in doubts.items():
@@ -143,8 +128,9 @@ def _single_pixels(diffractogram: Diffractogram, row: FloatArray, col: FloatArra
     return np.array(shares) > _SINGLE_PIXEL_SHARE
 
 
-def _harmonics(row: FloatArray, col: FloatArray, fit: Fit) -> Mask:
+def _harmonics(fit: Refined) -> Mask:
     """Spots at twice or three times the g of a stronger one, within the widths of both."""
+    row, col = fit.row, fit.col
     harmonic = np.zeros(len(row), bool)
     width = fit.width.max(axis=1, initial=0.0)
     for order in _HARMONICS:

@@ -1,8 +1,8 @@
 """How likely it is that noise alone makes a block of the whitened power as bright as this.
 
-The mean of a block of n independent exponential bins follows a gamma law of shape n. Bins of a real diffractogram are not
-quite independent (a specimen that covers part of the frame, a window) and the background is not quite known, so the shape
-is measured on the blocks themselves, by the ratio of two low quantiles that spots cannot reach.
+The mean of a block of n independent exponential bins follows a gamma law of shape n. Bins of a real diffractogram are
+not quite independent (a specimen that covers part of the frame, a window) and the background is not quite known, so the
+shape is measured on the blocks themselves, by the ratio of two low quantiles that spots cannot reach.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import scipy.special
 
 if TYPE_CHECKING:
-    from fringemap.records import FloatArray
+    from fringemap.records import Array
 
 _LOW, _MIDDLE = 0.2, 0.5
 _SHAPES = np.geomspace(0.2, 1e5, 400)
@@ -22,14 +22,14 @@ _FEW = 100
 
 
 @lru_cache(maxsize=1)
-def _log_ratios() -> FloatArray:
+def _log_ratios() -> Array:
     """Log of the ratio of the middle to the low quantile, for each of ``_SHAPES``."""
     low, middle = (scipy.special.gammaincinv(_SHAPES, q) for q in (_LOW, _MIDDLE))
-    ratios: FloatArray = np.log(middle / low)
+    ratios: Array = np.log(middle / low)
     return ratios
 
 
-def measure_noise_law(values: FloatArray, *, independent_shape: float) -> tuple[float, float]:
+def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float, float]:
     """Mean and shape of the gamma law that the bulk of block means follows.
 
     Parameters
@@ -55,7 +55,7 @@ def measure_noise_law(values: FloatArray, *, independent_shape: float) -> tuple[
     return mean, shape
 
 
-def log_tail(ratio: FloatArray, *, shape: FloatArray, background_shape: FloatArray | float) -> FloatArray:
+def log_tail(ratio: Array, *, shape: Array, background_shape: Array | float) -> Array:
     """Log probability that a gamma number of ``shape`` exceeds an estimate of its own mean by ``ratio``.
 
     Parameters
@@ -69,8 +69,8 @@ def log_tail(ratio: FloatArray, *, shape: FloatArray, background_shape: FloatArr
 
     Notes
     -----
-    The ratio of two gamma numbers; with a perfectly known mean (infinite ``background_shape``) the gamma tail itself. Tails
-    below the smallest floating number are continued by their leading term.
+    The ratio of two gamma numbers; with a perfectly known mean (infinite ``background_shape``) the gamma tail itself.
+    Tails below the smallest floating number are continued by their leading term.
     """
     z = background_shape / (background_shape + shape * ratio)
     with np.errstate(divide="ignore"):
@@ -81,7 +81,8 @@ def log_tail(ratio: FloatArray, *, shape: FloatArray, background_shape: FloatArr
         - np.log(background_shape)
         - scipy.special.betaln(background_shape, shape)
     )
-    return np.where(exact > -650, exact, np.minimum(leading, -650.0))
+    tail: Array = np.where(exact > -650, exact, np.minimum(leading, -650.0))
+    return tail
 
 
 def threshold(log_probability: float, *, mean: float, shape: float) -> float:

@@ -1,48 +1,31 @@
-"""Measure spots to the limit of their noise: position, amplitude, width, and the errors of all of them.
-
-A block of bins around a spot is transformed back to a small complex image of its fringe. A plane wave under a Gaussian
-envelope is fitted to that image by least squares, which is maximum likelihood for its noise. The data carry no window, the
-envelope follows the grain, and the frame's own edges need no model because there are no samples beyond them.
-"""
+"""Choose, for each candidate, the measurement that fits it: one coherent wave, or a hump of speckle."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
-import scipy.ndimage
 
-from fringemap.spectrum import read_block
+from fringemap.spots.power_fit import fit_hump
+from fringemap.spots.wave_fit import fit_waves
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, FloatArray, Mask
     from fringemap.spots.candidates import Candidates
 
-# Half the side of a block, in widths of its spot, and its least value in bins.
-_BLOCK_WIDTHS = 3.0
-_LEAST_HALF = 6
-# The fit sees at most this many samples along each axis, around the grain.
-_MOST_SAMPLES = 24
-_ITERATIONS = 25
-# Weak priors keep the envelope of a grain that fills the frame from running away: its centre, in frame lengths; its size, in e-folds.
-_CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
-# A fit that ends further from the detector's position than this many widths has found something else.
-_FURTHEST = 1.5
-# Order of the parameters.
-_RE, _IM, _X_ROW, _X_COL, _S_ROW, _S_COL, _D_ROW, _D_COL = range(8)
+# A wave that holds less than this share of a spot's power is one grain among several, or part of a bent one.
+_COHERENT_SHARE = 0.7
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What the fit says of n spots, in bins of the half spectrum, pixels of the frame and counts."""
+class Refined:
+    """Measured candidates, the same n rows in the same order, in bins of the half spectrum, pixels and counts."""
 
     row: FloatArray
     col: FloatArray
     covariance: FloatArray
-    """Of (row, col) [bins²]; (n, 2, 2)."""
+    """Of (row, col) [bins²]; (n, 2, 2); NaN where not refined."""
     amplitude: FloatArray
     amplitude_sigma: FloatArray
     snr: FloatArray
@@ -50,33 +33,17 @@ class Fit:
     """Full width at half maximum of the power along (row, col) [bins]; (n, 2)."""
     position: FloatArray
     extent: FloatArray
-    ok: Mask
-    """The fit converged on the spot that the detector saw."""
+    refined: Mask
+    """False: the position is the detector's."""
+    several: Mask
+    """One wave holds too little of the power: several grains of nearly the same g, or a bent one."""
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Complex images of n fringes, padded to one size."""
+def refine_candidates(diffractogram: Diffractogram, candidates: Candidates) -> Refined:
+    """Fit a wave to every candidate, and a hump of power to those that no single wave explains.
 
-    values: FloatArray
-    """(n, k, k) complex [counts]."""
-    weights: FloatArray
-    """1 for a sample, 0 for padding; (n, k, k)."""
-    x_row: FloatArray
-    """Place of each sample in the frame [px]; (n, k)."""
-    x_col: FloatArray
-    noise: FloatArray
-    """Variance of a complex sample [counts²]; (n,)."""
-    bin_noise: FloatArray
-    """Expected noise power of a bin [counts²]; (n,)."""
-    centre: FloatArray
-    """Bin that has become zero frequency (row, col); (n, 2)."""
-    start: FloatArray
-    """First guess of the parameters; (n, 8)."""
-
-
-def fit_spots(diffractogram: Diffractogram, candidates: Candidates) -> Fit:
-    """Fit a plane wave under a Gaussian envelope to each candidate.
+    Where several grains share a spot, the strongest of them is measured with and without a window over the frame; half
+    the difference is part of the stated error.
 
     Parameters
     ----------
@@ -84,214 +51,53 @@ def fit_spots(diffractogram: Diffractogram, candidates: Candidates) -> Fit:
         Its ``spectrum`` carries no window.
     candidates
         n coarse positions.
-
-    Returns
-    -------
-    Fit
-        The same n rows in the same order; ``ok`` is false where the fit left its spot.
-
-    Notes
-    -----
-    Errors come from the Fisher matrix at the solution. Where the residual in the grain exceeds the noise (the grain is no
-    Gaussian, a neighbour interferes) they grow by the root of that excess.
     """
-    if len(candidates) == 0:
-        empty = np.zeros(0)
-        pairs = np.zeros((0, 2))
-        return Fit(empty, empty, np.zeros((0, 2, 2)), empty, empty, empty, pairs, pairs, pairs, np.zeros(0, bool))
-    samples = _sample_all(diffractogram, candidates)
-    parameters = _minimise(samples, diffractogram.frame_shape)
-    return _read_fit(parameters, samples, candidates, diffractogram.frame_shape)
-
-
-def _sample_all(diffractogram: Diffractogram, candidates: Candidates) -> _Samples:
-    parts = [
-        _sample_one(diffractogram, float(row), float(col), float(width))
-        for row, col, width in zip(candidates.row, candidates.col, candidates.width, strict=True)
-    ]
-    return _Samples(*(np.stack(column) for column in zip(*parts, strict=True)))
-
-
-def _sample_one(diffractogram: Diffractogram, row: float, col: float, width: float) -> tuple[FloatArray, ...]:
-    """Complex image of one fringe on a coarse grid, cut to the surroundings of its grain, with a first guess."""
-    shape = diffractogram.frame_shape
-    half = min(max(math.ceil(_BLOCK_WIDTHS * width), _LEAST_HALF), (min(shape) - 1) // 4)
-    side = 2 * half + 1
-    corner = (round(row) - half, round(col) - half)
-    block = read_block(diffractogram.spectrum, shape[1], start=corner, shape=(side, side))
-    bin_noise = float(read_block(diffractogram.background, shape[1], start=corner, shape=(side, side)).mean())
-    fringe = scipy.fft.ifft2(scipy.fft.ifftshift(block.astype(np.complex128))) * (2.0 * side**2 / (shape[0] * shape[1]))
-    noise = (2.0 * side / (shape[0] * shape[1])) ** 2 * bin_noise
-    k = min(side, _MOST_SAMPLES)
-    energy = scipy.ndimage.gaussian_filter(np.abs(fringe) ** 2, 1.0, mode="nearest")
-    first = [
-        min(max(int(peak) - k // 2, 0), side - k) for peak in np.unravel_index(int(np.argmax(energy)), energy.shape)
-    ]
-    rows, cols = (slice(f, f + k) for f in first)
-    x_row, x_col = (np.arange(s.start, s.stop) * (n / side) for s, n in zip((rows, cols), shape, strict=True))
-    start = _first_guess(fringe[rows, cols], energy[rows, cols], x_row, x_col, noise)
-    pad = (0, _MOST_SAMPLES - k)
-    return (
-        np.pad(fringe[rows, cols], (pad, pad)),
-        np.pad(np.ones((k, k)), (pad, pad)),
-        np.pad(x_row, pad),
-        np.pad(x_col, pad),
-        np.array(noise),
-        np.array(bin_noise),
-        np.array([round(row), round(col)], float),
-        start,
+    wave = fit_waves(diffractogram, candidates)
+    row, col, energy = wave.row.copy(), wave.col.copy(), wave.energy.copy()
+    covariance, width, refined = wave.covariance.copy(), wave.width.copy(), wave.ok.copy()
+    humps = [fit_hump(diffractogram, candidates, i) for i in range(len(candidates))]
+    several = np.zeros(len(candidates), bool)
+    for i, hump in enumerate(humps):
+        if hump is None:
+            continue
+        several[i] = wave.energy[i] < _COHERENT_SHARE * hump.energy
+        if several[i] or not wave.ok[i]:
+            energy[i], width[i] = hump.energy, hump.width
+        if not wave.ok[i]:
+            row[i], col[i], covariance[i], refined[i] = hump.row, hump.col, hump.covariance, True
+    _compare_windowed(diffractogram, candidates, several & wave.ok, row, col, covariance)
+    row, col = np.where(refined, row, candidates.row), np.where(refined, col, candidates.col)
+    covariance[~refined] = np.nan
+    width[~refined] = candidates.width[~refined, None]
+    snr = np.sqrt(2 * energy / np.maximum(wave.noise, 1e-300))
+    return Refined(
+        row,
+        col,
+        covariance,
+        wave.amplitude,
+        wave.amplitude_sigma,
+        snr,
+        width,
+        wave.position,
+        wave.extent,
+        refined,
+        several,
     )
 
 
-def _first_guess(
-    fringe: FloatArray, energy: FloatArray, x_row: FloatArray, x_col: FloatArray, noise: float
-) -> FloatArray:
-    """Parameters from the brightest patch of the fringe: its centre, size and mean advance of the argument."""
-    patch, _ = scipy.ndimage.label(energy > max(0.35 * energy.max(), noise))
-    inside = patch == patch.flat[int(np.argmax(energy))]
-    weight = np.where(inside, energy, 0.0)
-    weight /= weight.sum()
-    centre_row, centre_col = float(weight.sum(1) @ x_row), float(weight.sum(0) @ x_col)
-    step_row, step_col = x_row[1] - x_row[0], x_col[1] - x_col[0]
-    size_row = max(float(np.sqrt(weight.sum(1) @ (x_row - centre_row) ** 2)) * 1.8, 0.7 * step_row)
-    size_col = max(float(np.sqrt(weight.sum(0) @ (x_col - centre_col) ** 2)) * 1.8, 0.7 * step_col)
-    masked = np.where(inside, fringe, 0.0)
-    turn_row = np.angle(np.sum(masked[1:] * np.conj(masked[:-1]))) / (2 * np.pi * step_row)
-    turn_col = np.angle(np.sum(masked[:, 1:] * np.conj(masked[:, :-1]))) / (2 * np.pi * step_col)
-    back_row = np.exp(-2j * np.pi * turn_row * (x_row - centre_row))
-    back_col = np.exp(-2j * np.pi * turn_col * (x_col - centre_col))
-    mean = np.sum(weight * fringe * back_row[:, None] * back_col)
-    return np.array(
-        [mean.real, mean.imag, centre_row, centre_col, np.log(size_row), np.log(size_col), turn_row, turn_col]
-    )
-
-
-def _model(parameters: FloatArray, samples: _Samples) -> tuple[FloatArray, FloatArray]:
-    """Fringes and their derivatives: (n, k, k) and (n, 8, k, k), complex."""
-    p = parameters[:, :, None]
-    u_row, u_col = samples.x_row - p[:, _X_ROW], samples.x_col - p[:, _X_COL]
-    s_row, s_col = np.exp(p[:, _S_ROW]), np.exp(p[:, _S_COL])
-    wave_row = np.exp(-0.5 * (u_row / s_row) ** 2 + 2j * np.pi * p[:, _D_ROW] * u_row)
-    wave_col = np.exp(-0.5 * (u_col / s_col) ** 2 + 2j * np.pi * p[:, _D_COL] * u_col)
-    unit = wave_row[:, :, None] * wave_col[:, None, :] * samples.weights
-    fringe = (p[:, _RE] + 1j * p[:, _IM])[:, :, None] * unit
-    slopes = np.empty((len(p), 8, *unit.shape[1:]), complex)
-    slopes[:, _RE], slopes[:, _IM] = unit, 1j * unit
-    slopes[:, _X_ROW] = fringe * (u_row / s_row**2 - 2j * np.pi * p[:, _D_ROW])[:, :, None]
-    slopes[:, _X_COL] = fringe * (u_col / s_col**2 - 2j * np.pi * p[:, _D_COL])[:, None, :]
-    slopes[:, _S_ROW] = fringe * ((u_row / s_row) ** 2)[:, :, None]
-    slopes[:, _S_COL] = fringe * ((u_col / s_col) ** 2)[:, None, :]
-    slopes[:, _D_ROW] = fringe * (2j * np.pi * u_row)[:, :, None]
-    slopes[:, _D_COL] = fringe * (2j * np.pi * u_col)[:, None, :]
-    return fringe, slopes
-
-
-def _minimise(samples: _Samples, frame_shape: tuple[int, int]) -> FloatArray:
-    """Levenberg-Marquardt over all spots at once; (n, 8)."""
-    precision = np.zeros(8)
-    precision[[_X_ROW, _X_COL]] = 1.0 / (_CENTRE_PRIOR * np.array(frame_shape)) ** 2
-    precision[[_S_ROW, _S_COL]] = 1.0 / _SIZE_PRIOR**2
-    start = best = samples.start
-    damping = np.full(len(best), 1e-2)
-    fringe, slopes = _model(best, samples)
-    loss = _loss(fringe, best, start, precision, samples)
-    for _ in range(_ITERATIONS):
-        normal, gradient = _normal_equations(fringe, slopes, samples)
-        normal[:, range(8), range(8)] += precision
-        gradient -= precision * (best - start)
-        damped = normal.copy()
-        damped[:, range(8), range(8)] *= 1 + damping[:, None]
-        step = np.linalg.solve(damped, gradient[..., None])[..., 0]
-        trial = best + step
-        trial[:, [_S_ROW, _S_COL]] = np.clip(trial[:, [_S_ROW, _S_COL]], 0.0, np.log(4.0 * max(frame_shape)))
-        trial_fringe, trial_slopes = _model(trial, samples)
-        trial_loss = _loss(trial_fringe, trial, start, precision, samples)
-        better = trial_loss < loss
-        gain = np.where(better, loss - trial_loss, 0.0)
-        best = np.where(better[:, None], trial, best)
-        loss = np.where(better, trial_loss, loss)
-        fringe = np.where(better[:, None, None], trial_fringe, fringe)
-        slopes = np.where(better[:, None, None, None], trial_slopes, slopes)
-        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        if np.all((gain < 1e-4) & (better | (damping > 1e5))):
-            break
-    return best
-
-
-def _loss(
-    fringe: FloatArray, parameters: FloatArray, start: FloatArray, precision: FloatArray, samples: _Samples
-) -> FloatArray:
-    """Minus twice the log likelihood, with the priors; (n,)."""
-    residual = samples.values - fringe
-    misfit = 2 * np.sum(residual.real**2 + residual.imag**2, axis=(1, 2)) / samples.noise
-    loss: FloatArray = misfit + np.sum(precision * (parameters - start) ** 2, axis=1)
-    return loss
-
-
-def _normal_equations(fringe: FloatArray, slopes: FloatArray, samples: _Samples) -> tuple[FloatArray, FloatArray]:
-    n = len(fringe)
-    flat = slopes.reshape(n, 8, -1)
-    residual = (samples.values - fringe).reshape(n, -1, 1)
-    weight = (2.0 / samples.noise)[:, None]
-    normal = (flat @ np.conj(flat.transpose(0, 2, 1))).real * weight[:, :, None]
-    gradient = (np.conj(flat) @ residual).real[..., 0] * weight
-    return normal, gradient
-
-
-def _read_fit(parameters: FloatArray, samples: _Samples, candidates: Candidates, frame_shape: tuple[int, int]) -> Fit:
-    fringe, slopes = _model(parameters, samples)
-    normal, _ = _normal_equations(fringe, slopes, samples)
-    normal[:, range(8), range(8)] += 1e-9 * np.maximum(normal[:, range(8), range(8)], 1e-12)
-    covariance = np.linalg.inv(normal) * _excess(fringe, samples)[:, None, None]
-    lengths = np.array(frame_shape, float)
-    shift = parameters[:, [_D_ROW, _D_COL]] * lengths
-    bins = samples.centre + shift
-    energy = np.abs(fringe) ** 2
-    position, extent = _moments(energy, samples)
-    amplitude = np.hypot(parameters[:, _RE], parameters[:, _IM])
-    n_samples = np.array([_block_side(width, frame_shape) ** 2 for width in candidates.width])
-    spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / n_samples
-    sizes = np.exp(parameters[:, [_S_ROW, _S_COL]])
-    width = np.hypot(lengths * math.sqrt(math.log(2)) / (math.pi * sizes), 0.886)
-    along = parameters[:, [_RE, _IM]] / np.maximum(amplitude, 1e-300)[:, None]
-    amplitude_variance = np.einsum("ni,nij,nj->n", along, covariance[:, :2, :2], along)
-    offset = np.hypot(bins[:, 0] - candidates.row, bins[:, 1] - candidates.col)
-    ok = np.isfinite(bins).all(axis=1) & (offset < _FURTHEST * np.maximum(candidates.width, 1.5))
-    return Fit(
-        row=bins[:, 0],
-        col=bins[:, 1],
-        covariance=covariance[:, _D_ROW:, _D_ROW:] * lengths[:, None] * lengths,
-        amplitude=amplitude,
-        amplitude_sigma=np.sqrt(amplitude_variance),
-        snr=np.sqrt(2 * spectral_energy / samples.bin_noise),
-        width=width,
-        position=position,
-        extent=extent,
-        ok=ok & (amplitude**2 > 4 * amplitude_variance),
-    )
-
-
-def _block_side(width: float, frame_shape: tuple[int, int]) -> int:
-    half = min(max(math.ceil(_BLOCK_WIDTHS * width), _LEAST_HALF), (min(frame_shape) - 1) // 4)
-    return 2 * half + 1
-
-
-def _excess(fringe: FloatArray, samples: _Samples) -> FloatArray:
-    """Residual power in the grain over the noise's, at least 1; (n,)."""
-    residual = np.abs(samples.values - fringe) ** 2
-    weight = np.abs(fringe) ** 2
-    mean = np.sum(weight * residual, axis=(1, 2)) / np.maximum(np.sum(weight, axis=(1, 2)), 1e-300)
-    return np.maximum(mean / samples.noise, 1.0)
-
-
-def _moments(energy: FloatArray, samples: _Samples) -> tuple[FloatArray, FloatArray]:
-    """Centre and standard deviation of the fringe's energy along (row, col) [px]; (n, 2) each."""
-    total = energy.sum(axis=(1, 2))
-    centres, spreads = [], []
-    for marginal, x in ((energy.sum(axis=2), samples.x_row), (energy.sum(axis=1), samples.x_col)):
-        share = marginal / total[:, None]
-        centre = np.sum(share * x, axis=1)
-        centres.append(centre)
-        step = x[:, 1] - x[:, 0]
-        spreads.append(np.sqrt(np.sum(share * (x - centre[:, None]) ** 2, axis=1) + step**2 / 12))
-    return np.stack(centres, axis=1), np.stack(spreads, axis=1)
+def _compare_windowed(
+    diffractogram: Diffractogram,
+    candidates: Candidates,
+    several: Mask,
+    row: FloatArray,
+    col: FloatArray,
+    covariance: FloatArray,
+) -> None:
+    """Replace, in place, the position and covariance of spots that several grains share by the windowed measurement."""
+    chosen = np.flatnonzero(several)
+    windowed = fit_waves(diffractogram, candidates.take(chosen), windowed=True)
+    for k, i in enumerate(chosen):
+        if windowed.ok[k]:
+            difference = np.array([windowed.row[k] - row[i], windowed.col[k] - col[i]])
+            row[i], col[i] = windowed.row[k], windowed.col[k]
+            covariance[i] = windowed.covariance[k] + np.outer(difference, difference) / 4
