@@ -5,6 +5,7 @@
 
 from fringemap.simulate.frame import simulate_frame
 from fringemap.simulate.insitu import InSitu, insitu_scenes, simulate_series
+from fringemap.simulate.interference import MOIRE
 from fringemap.simulate.optics import (
     Camera,
     Microscope,
@@ -28,6 +29,7 @@ from fringemap.simulate.truth import expected_noise_power
 from fringemap.simulate.waves import PlaneWave, plane_wave_frame
 
 __all__ = [
+    "MOIRE",
     "Amorphous",
     "Camera",
     "Ellipse",

@@ -10,7 +10,8 @@ import numpy as np
 from fringemap.records import Frame, Scale, ScaleSource, Truth
 from fringemap.simulate.amorphous import draw_amorphous, draw_thickness, specimen_generator
 from fringemap.simulate.camera import add_faults, illumination, incident_electrons, record, sensor_transfer
-from fringemap.simulate.lattice import Fringes, compute_fringes
+from fringemap.simulate.interference import Patch, interfere_within, moire_patches
+from fringemap.simulate.lattice import compute_fringes
 from fringemap.simulate.regions import cover, places, region_origin
 from fringemap.simulate.truth import NoiseLevel, build_masks, build_spots
 
@@ -43,7 +44,8 @@ def simulate_frame(
         Counts, float32, with the true pixel size.
     Truth
         Masks of the grains, and their spots with amplitude, width and SNR; all spots that the sampling can show, also
-        those far below the noise. ``settings`` holds ``mean_counts``; ``clipped_share``, of pixels whose intensity the
+        those far below the noise; with ``Scene.second_order`` also those of moiré (phase "moire", grain -1, no hkl).
+        ``settings`` holds ``mean_counts``; ``clipped_share``, of pixels whose intensity the
         linear theory made negative; and ``grey_scale``, the grey levels for one count (1 unless rounded).
 
     Notes
@@ -54,12 +56,12 @@ def simulate_frame(
     periodically at the frame's edges.
     """
     coverages = [cover(grain.region, scene) for grain in scene.grains]
-    fringes = [_behind_sensor(compute_fringes(grain, scene), scene) for grain in scene.grains]
+    patches = [_behind_sensor(patch, scene) for patch in _lay_patches(scene, coverages)]
     specimen_rng = specimen_generator(scene, rng)
     thickness = draw_thickness(scene, specimen_rng)
     intensity = draw_amorphous(scene, thickness, specimen_rng)
     _add_transmitted(intensity, scene, coverages, thickness)
-    _add_fringes(intensity, scene, fringes, coverages)
+    _add_fringes(intensity, scene, patches)
     clipped_share = _to_electrons(intensity, scene)
     level = NoiseLevel(_mean(intensity), 0.0 if thickness is None else _mean(thickness))
     image = record(intensity, scene, rng)
@@ -68,7 +70,7 @@ def simulate_frame(
     truth = Truth(
         phases=tuple(grain.structure.name for grain in scene.grains),
         masks=build_masks(scene, coverages),
-        spots=build_spots(scene, fringes, coverages, level=level, grey_scale=grey_scale),
+        spots=build_spots(scene, patches, level=level, grey_scale=grey_scale),
         scale=scale,
         settings={
             "mean_counts": level.electrons * scene.camera.counts_per_electron * grey_scale,
@@ -92,10 +94,23 @@ def sum_waves(y: FloatArray, x: FloatArray, gx: FloatArray, gy: FloatArray, weig
     return total
 
 
-def _behind_sensor(fringes: Fringes, scene: Scene) -> Fringes:
+def _lay_patches(scene: Scene, coverages: Sequence[Coverage]) -> list[Patch]:
+    """Fringes of all grains and, in second order, of their overlaps."""
+    patches = [
+        Patch(number, compute_fringes(grain, scene), covered, region_origin(grain.region))
+        for number, (grain, covered) in enumerate(zip(scene.grains, coverages, strict=True))
+    ]
+    if not scene.second_order:
+        return patches
+    moire = list(moire_patches(patches, scene))
+    return [replace(patch, fringes=interfere_within(patch.fringes, scene)) for patch in patches] + moire
+
+
+def _behind_sensor(patch: Patch, scene: Scene) -> Patch:
     """Weaken fringes by the part of the camera's transfer that acts before electrons are counted."""
-    transfer = sensor_transfer(scene, fringes.gx, fringes.gy)
-    return replace(fringes, coefficient=fringes.coefficient * transfer, beams=fringes.beams * transfer[:, None])
+    fringes = patch.fringes
+    coefficient = fringes.coefficient * sensor_transfer(scene, fringes.gx, fringes.gy)
+    return replace(patch, fringes=replace(fringes, coefficient=coefficient))
 
 
 def _add_transmitted(intensity: Image, scene: Scene, coverages: Sequence[Coverage], thickness: Image | None) -> None:
@@ -108,28 +123,15 @@ def _add_transmitted(intensity: Image, scene: Scene, coverages: Sequence[Coverag
         intensity -= np.float32(scene.amorphous.absorption_per_angstrom) * thickness
 
 
-def _add_fringes(intensity: Image, scene: Scene, fringes: Sequence[Fringes], coverages: Sequence[Coverage]) -> None:
-    """Add the lattice waves of all grains, in place; where grains overlap they add."""
-    scattered = np.zeros(intensity.shape, np.complex64) if scene.second_order else None
-    for grain, waves, covered in zip(scene.grains, fringes, coverages, strict=True):
-        if not covered.share.size or not len(waves.gx):
-            continue
-        origin_y, origin_x = region_origin(grain.region)
-        y, x = places(scene, 0, covered.rows) - origin_y, places(scene, 1, covered.cols) - origin_x
-        window = covered.rows, covered.cols
-        intensity[window] += covered.share * sum_waves(y, x, waves.gx, waves.gy, 2 * waves.coefficient)
-        if scattered is not None:
-            scattered[window] += covered.share * _sum_beams(y, x, waves)
-    if scattered is not None:
-        intensity += scattered.real**2 + scattered.imag**2
-
-
-def _sum_beams(y: FloatArray, x: FloatArray, waves: Fringes) -> Image:
-    """Scattered wave behind the lens, complex."""
-    gx, gy = np.concatenate([waves.gx, -waves.gx]), np.concatenate([waves.gy, -waves.gy])
-    beams = np.concatenate([waves.beams[:, 0], waves.beams[:, 1]])
-    # The imaginary part of a sum is the real part of the sum turned back by a quarter.
-    return sum_waves(y, x, gx, gy, beams) + 1j * sum_waves(y, x, gx, gy, -1j * beams)
+def _add_fringes(intensity: Image, scene: Scene, patches: Sequence[Patch]) -> None:
+    """Add the lattice waves of all patches, in place; where patches overlap they add."""
+    for patch in patches:
+        covered, waves = patch.covered, patch.fringes
+        if covered.share.size and len(waves.gx):
+            y = places(scene, 0, covered.rows) - patch.origin[0]
+            x = places(scene, 1, covered.cols) - patch.origin[1]
+            contrast = sum_waves(y, x, waves.gx, waves.gy, 2 * waves.coefficient)
+            intensity[covered.rows, covered.cols] += covered.share * contrast
 
 
 def _to_electrons(intensity: Image, scene: Scene) -> float:

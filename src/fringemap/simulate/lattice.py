@@ -95,7 +95,7 @@ def compute_fringes(grain: Grain, scene: Scene) -> Fringes:
     beams = compute_zone_beams(grain.structure, grain.zone_axis, d_min)
     cos_r, sin_r = math.cos(grain.rotation), math.sin(grain.rotation)
     gx, gy = beams.gx * cos_r - beams.gy * sin_r, beams.gx * sin_r + beams.gy * cos_r
-    listed = is_listed(gx, gy) & (np.abs(gx) * pixel_x < 0.5) & (np.abs(gy) * pixel_y < 0.5)
+    listed = is_listed(gx, gy) & is_sampled(gx, gy, scene)
     gx, gy = gx[listed], gy[listed]
     waves = _lens_waves(grain, microscope, gx, gy, beams.factor[listed])
     waves *= motion_envelope(
@@ -110,6 +110,12 @@ def is_listed(gx: FloatArray, gy: FloatArray) -> NDArray[np.bool_]:
     """Whether this one of a Friedel pair is listed: gx > 0, or gx = 0 and gy > 0 (to rounding)."""
     tiny = 1e-9
     return (gx > tiny) | ((np.abs(gx) <= tiny) & (gy > 0))
+
+
+def is_sampled(gx: FloatArray, gy: FloatArray, scene: Scene) -> NDArray[np.bool_]:
+    """Whether the frame's pixels are fine enough, on either axis."""
+    pixel_y, pixel_x = scene.pixel_size_angstrom
+    return (np.abs(gx) * pixel_x < 0.5) & (np.abs(gy) * pixel_y < 0.5)
 
 
 def information_limit(microscope: Microscope, *, damping: float = 1e-3) -> float:

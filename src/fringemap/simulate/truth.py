@@ -10,12 +10,13 @@ import numpy as np
 from fringemap.records import TrueSpots
 from fringemap.simulate.amorphous import amorphous_transfer
 from fringemap.simulate.camera import illumination, incident_electrons, readout_transfer, sensor_transfer
+from fringemap.simulate.interference import MOIRE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fringemap.records import FloatArray, Mask
-    from fringemap.simulate.lattice import Fringes
+    from fringemap.simulate.interference import Patch
     from fringemap.simulate.regions import Coverage
     from fringemap.simulate.scene import Scene
 
@@ -68,14 +69,9 @@ def build_masks(scene: Scene, coverages: Sequence[Coverage]) -> Mask:
     return masks
 
 
-def build_spots(
-    scene: Scene, fringes: Sequence[Fringes], coverages: Sequence[Coverage], *, level: NoiseLevel, grey_scale: float
-) -> TrueSpots:
-    """List the spots of all grains that touch the frame, strongest SNR first."""
-    parts = [
-        _grain_spots(scene, number, waves, covered, level)
-        for number, (waves, covered) in enumerate(zip(fringes, coverages, strict=True))
-    ]
+def build_spots(scene: Scene, patches: Sequence[Patch], *, level: NoiseLevel, grey_scale: float) -> TrueSpots:
+    """List the spots of all patches that touch the frame, strongest SNR first."""
+    parts = [_patch_spots(scene, patch, level) for patch in patches]
     joined = _join(parts)
     order = np.argsort(-joined.snr, kind="stable")
     return TrueSpots(
@@ -90,7 +86,8 @@ def build_spots(
     )
 
 
-def _grain_spots(scene: Scene, number: int, waves: Fringes, covered: Coverage, level: NoiseLevel) -> TrueSpots:
+def _patch_spots(scene: Scene, patch: Patch, level: NoiseLevel) -> TrueSpots:
+    waves, covered = patch.fringes, patch.covered
     area = float(covered.share.sum(dtype=np.float64))
     if area < 1:
         return _no_spots()
@@ -108,8 +105,8 @@ def _grain_spots(scene: Scene, number: int, waves: Fringes, covered: Coverage, l
         gx=waves.gx,
         gy=waves.gy,
         hkl=waves.hkl,
-        phase=(scene.grains[number].structure.name,) * n,
-        grain=np.full(n, number, np.int64),
+        phase=(MOIRE if patch.grain < 0 else scene.grains[patch.grain].structure.name,) * n,
+        grain=np.full(n, patch.grain, np.int64),
         amplitude=amplitude * (float(lit.sum(dtype=np.float64)) / area),
         # Of a square of side L it is 0.886 / L; of a disc of the same area 2 % more.
         width=np.full(n, 0.886 / np.sqrt(area * pixel_area)),
