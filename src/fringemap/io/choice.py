@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SMALLEST_SIDE_PX = 32
 """Frames with a shorter side show too few fringes to measure."""
 
-LARGEST_SIDE_PX = 1 << 17
+LARGEST_FRAME_PX = 1 << 30
+"""32768 x 32768; more is a damaged header, or a picture made to fill the memory."""
 
 
 def choose_signal(path: Path, content: Content) -> tuple[Signal, list[str]]:
@@ -51,7 +52,7 @@ def why_not(signal: Signal) -> str:
     if min(signal.frame_shape) < SMALLEST_SIDE_PX:
         rows, cols = signal.frame_shape
         return f"has only {rows} x {cols} pixels, at least {SMALLEST_SIDE_PX} a side are needed"
-    if max(signal.frame_shape) > LARGEST_SIDE_PX or signal.n_frames < 1:
+    if signal.frame_shape[0] * signal.frame_shape[1] > LARGEST_FRAME_PX or signal.n_frames < 1:
         rows, cols = signal.frame_shape
         return f"announces {signal.n_frames} frames of {rows} x {cols} pixels, which makes no sense"
     return ""

@@ -224,6 +224,8 @@ def _signal(path: Path, image: Any) -> Signal | None:
     refusal = _refusal(tags, shape, calibrations)
     if refusal or len(shape) < 2:
         return unusable(title, refusal or "is a spectrum or a profile, not an image", metadata)
+    if len(shape) > 3:
+        return unusable(title, f"has {len(shape)} axes (4D-STEM?), not the 2 of an image or the 3 of a stack", metadata)
     dtype, channels = _pixel_type(kind, block)
     if dtype is None:
         return unusable(title, "holds complex numbers (a Fourier transform saved as an image)", metadata)

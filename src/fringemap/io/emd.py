@@ -167,17 +167,18 @@ def _velox_metadata(details: Any) -> tuple[Metadata, float]:
     if np.isfinite(start) and 0 < start < 4e9:
         put(metadata, "date", str(np.datetime64(int(start), "s")).replace("T", " ") + " UTC")
     interval = _number(details, "Scan", "FrameTime")
-    return metadata, interval
+    return metadata, interval if np.isfinite(interval) else _number(details, "Acquisition", "ExposureTime")
 
 
 def _velox_times(group: h5py.Group, n_frames: int, interval_s: float) -> NDArray[np.float64] | None:
-    """Start times of the frames [s from the first], else regular ones from the scan's frame time."""
+    """Regular times from the frame time; where that misses the clock (whole seconds) of the last frame, the clock's."""
     if n_frames < 2:
         return None
     starts = ("Acquisition", "AcquisitionStartDatetime", "DateTime")
     first, last = (_number(_velox_json(group, i), *starts) for i in (0, n_frames - 1))
-    if np.isfinite(first) and np.isfinite(last) and last > first:
-        return np.linspace(0.0, last - first, n_frames)
+    span = last - first
+    if np.isfinite(span) and span > 0 and not abs(interval_s * (n_frames - 1) - span) <= 1.0 + 0.05 * span:
+        return np.linspace(0.0, span, n_frames)
     return regular_times(n_frames, interval_s)
 
 

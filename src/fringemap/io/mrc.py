@@ -10,7 +10,7 @@ import mrcfile
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_frames, put, unusable
+from fringemap.io.signals import NO_SIZE, OUR_LABEL, Content, Metadata, Signal, StoredSize, map_frames, put, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _HEADER_BYTES = 1024
 _PIXELS = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 4: "c8", 3: "c4"}
-OUR_LABEL = "fringemap"
 
 
 def open_mrc(path: Path) -> Content:

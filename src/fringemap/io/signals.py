@@ -43,6 +43,10 @@ METADATA_WORDS = (
 """The keys that a series' metadata can have."""
 
 
+OUR_LABEL = "fringemap"
+"""Begins the label of MRC files that fringemap wrote: their pixel size is meant, even if it is 1 Å."""
+
+
 @dataclass(frozen=True)
 class StoredSize:
     """Pixel size along one axis exactly as the file says it."""

@@ -89,7 +89,9 @@ def _signal(path: Path, file: Any, series: Any, title: str) -> Signal:
     if "Y" not in axes or "X" not in axes:
         axes = ("I" * len(shape) + "YX")[-len(shape) :]
     planes = _Planes(path, series, axes, shape)
-    sizes, times, remarks = _calibration(file, page, planes.n_frames)
+    sizes, times = _calibration(file, page, planes.n_frames)
+    n_channels = dict(zip(axes, shape, strict=False)).get("C", 1)
+    remarks = (f"its {n_channels} channels are read as frames",) if n_channels > 1 else ()
     return Signal(
         title=title,
         n_frames=planes.n_frames,
@@ -177,12 +179,11 @@ def _dialect(file: Any) -> str:
     return "DigitalMicrograph TIFF" if _DM_SIZES[0] in file.pages[0].tags else "TIFF"
 
 
-Calibration = tuple[tuple[StoredSize, StoredSize], Any, tuple[str, ...]]
+Calibration = tuple[tuple[StoredSize, StoredSize], "NDArray[np.float64] | None"]
 
 
 def _calibration(file: Any, page: Any, n_frames: int) -> Calibration:
-    """Pixel size (rows, cols), times and remarks, from the first dialect that says something."""
-    nothing: Calibration = (NO_SIZE, None, ())
+    """Pixel size (rows, cols) and times, from the first dialect that says something."""
     if _DM_SIZES[0] in page.tags:
         return _from_dm(page, n_frames)
     if file.is_ome:
@@ -190,14 +191,14 @@ def _calibration(file: Any, page: Any, n_frames: int) -> Calibration:
     if file.is_imagej:
         return _from_imagej(file, page, n_frames)
     if file.is_fei:
-        return _from_fei(file), None, ()
+        return _from_fei(file), None
     if file.is_tvips:
-        return _from_tvips(file), None, ()
+        return _from_tvips(file), None
     if page.is_sis:
-        return _from_olympus(page), None, ()
+        return _from_olympus(page), None
     if str(_tag(page, 271)).startswith("JEOL"):
-        return _from_jeol(page), None, ()
-    return nothing
+        return _from_jeol(page), None
+    return NO_SIZE, None
 
 
 def _tag(page: Any, code: int) -> Any:
@@ -221,7 +222,7 @@ def _from_dm(page: Any, n_frames: int) -> Calibration:
 
     third = axis(2)
     interval = third.value if third.unit.casefold() in ("s", "second", "seconds") else float("nan")
-    return (axis(1), axis(0)), regular_times(n_frames, interval), ()
+    return (axis(1), axis(0)), regular_times(n_frames, interval)
 
 
 def _from_ome(file: Any, n_frames: int) -> Calibration:
@@ -236,7 +237,7 @@ def _from_ome(file: Any, n_frames: int) -> Calibration:
 
     factor = {"s": 1.0, "ms": 1e-3, "min": 60.0}.get(attributes.get("TimeIncrementUnit", "s"), float("nan"))
     times = regular_times(n_frames, _number(attributes.get("TimeIncrement")) * factor)
-    return (axis("Y"), axis("X")), times, ()
+    return (axis("Y"), axis("X")), times
 
 
 def _from_imagej(file: Any, page: Any, n_frames: int) -> Calibration:
@@ -247,7 +248,7 @@ def _from_imagej(file: Any, page: Any, n_frames: int) -> Calibration:
     interval = _number(details.get("finterval"))
     if math.isnan(interval) and _number(details.get("fps")) > 0:
         interval = 1.0 / _number(details.get("fps"))
-    return (sizes if unit else NO_SIZE), regular_times(n_frames, interval), ()
+    return (sizes if unit else NO_SIZE), regular_times(n_frames, interval)
 
 
 def _per_pixel(page: Any, code: int) -> float:
@@ -305,6 +306,6 @@ def _metadata(file: Any, page: Any) -> Metadata:
         put_number(metadata, "high_tension_kv", beam.get("HV"), 1e-3)
     if file.is_tvips:
         details = file.tvips_metadata or {}
-        put_number(metadata, "high_tension_kv", details.get("HighTension"))
+        put_number(metadata, "high_tension_kv", details.get("TemHighTension"), 1e-3)
         put_number(metadata, "exposure_s", details.get("ExposureTime"), 1e-3)
     return metadata

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fringemap.errors import OutputError
-from fringemap.io.mrc import OUR_LABEL
+from fringemap.io.signals import OUR_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
