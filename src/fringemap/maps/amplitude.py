@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.maps.baseband import Cut, Grid, fringe_power, make_cut, noise_power, radius_for, read_block
+from fringemap.maps.baseband import (
+    Cut,
+    Grid,
+    fringe_power,
+    make_cut,
+    noise_power,
+    radius_for,
+    read_cut,
+    under_aperture,
+)
 from fringemap.maps.geometry import resample
 from fringemap.maps.noise import local_noise
 from fringemap.maps.region import find_region
 from fringemap.maps.resolution import choose_grid, choose_resolution
-from fringemap.records import Diffractogram, Flag, Image, IntArray, Match, PhaseEvidence, PhaseMap, Spots
-from fringemap.settings import MapSettings
+from fringemap.records import ComplexImage, Diffractogram, Flag, Image, IntArray, Match, PhaseEvidence, PhaseMap, Spots
 
-_SAME_BAND = 1.15
+if TYPE_CHECKING:
+    from fringemap.settings import MapSettings
+
+_SAME_BAND = 1.25
 """Spots whose |g| differ by less than this factor share one noise map."""
 
 
@@ -48,10 +60,13 @@ def map_amplitude(
 def _noise_bands(
     diffractogram: Diffractogram, spots: Spots, members: IntArray, resolutions: list[float], grid: Grid
 ) -> list[NoiseBand]:
-    """Noise maps of the bands of |g| that hold spots, in rising order; all at the phases' median resolution."""
+    """Noise maps of the bands of |g| that hold spots, in rising order.
+
+    Noise changes slowly over the frame: apertures of half the maps' radius are enough, and find room more easily.
+    """
     if len(members) == 0:
         return []
-    radius = radius_for(float(np.median(resolutions)))
+    radius = 0.5 * radius_for(float(np.median(resolutions)))
     bands: list[NoiseBand] = []
     left = np.sort(spots.g[members])
     while len(left):
@@ -78,18 +93,16 @@ def _map_phase(
     intensity = variance = 0.0
     for t, i in zip(whitened, phase.spots, strict=True):
         cut = make_cut(grid, (float(spots.gx[i]), float(spots.gy[i])), radius)
-        block = read_block(diffractogram.spectrum, grid.frame_shape[1], cut)
+        block, background = read_cut(diffractogram, cut)
         power = fringe_power(block, cut, grid)
         energy += power
-        np.multiply(power, np.float32(1.0 / noise_power(diffractogram.background, grid, cut)), out=t)
+        np.multiply(power, np.float32(1.0 / noise_power(background, cut, grid)), out=t)
         relative = next(band.relative for band in bands if spots.g[i] <= band.g_max)
         if relative is not None:
             t /= relative
-        excess, excess_variance = fringe_intensity(diffractogram, cut)
+        excess, excess_variance = fringe_intensity(block, background, cut)
         intensity, variance = intensity + excess, variance + excess_variance
-    region = find_region(
-        whitened, resolution=resolution, grid=grid, false_discovery_rate=settings.false_discovery_rate
-    )
+    region = find_region(whitened, resolution=resolution, grid=grid, false_discovery_rate=settings.false_discovery_rate)
     return PhaseMap(
         phase=phase.phase,
         amplitude=np.sqrt(energy),
@@ -106,20 +119,14 @@ def _map_phase(
     )
 
 
-def fringe_intensity(diffractogram: Diffractogram, cut: Cut) -> tuple[float, float]:
-    """Fringe energy in an aperture over the noise's, minus one, and its variance.
+def fringe_intensity(block: ComplexImage, background: Image, cut: Cut) -> tuple[float, float]:
+    """Fringe energy in an aperture over the noise's, minus one, and its variance; spectrum and noise read in the cut.
 
     By Parseval's theorem this is the mean over the frame of |b|² / noise - 1. A bin of power F² over a background B
     has the variance B² + 2 B (F² - B).
     """
-    n_cols = diffractogram.frame_shape[1]
-    background = read_block(diffractogram.background, n_cols, cut)
-    block = read_block(diffractogram.spectrum, n_cols, cut)
     power = block.real**2 + block.imag**2
-    squared = [(aperture**2).astype(np.float32) for aperture in (cut.rows, cut.cols)]
-    noise = float(squared[0] @ background @ squared[1])
-    energy = float(squared[0] @ power @ squared[1])
-    spread, even = (
-        float(squared[0] ** 2 @ image @ squared[1] ** 2) for image in (background * (2.0 * power - background), background**2)
-    )
-    return energy / noise - 1.0, max(spread, even) / noise**2
+    noise = under_aperture(background, cut)
+    spread = under_aperture(background * (2.0 * power - background), cut, 4)
+    even = under_aperture(background**2, cut, 4)
+    return under_aperture(power, cut) / noise - 1.0, max(spread, even) / noise**2

@@ -1,35 +1,38 @@
 """Back from a spot to the frame: the complex amplitude of one lattice fringe, on a coarse grid.
 
-A fringe of slowly varying amplitude is ``Re[b(x) exp(2πi g·x)]``. Its complex amplitude ``b`` needs only the few bins of
-the spectrum around **g**: they are cut out, weighted with a Gaussian aperture and transformed back at the size that the
-aperture passes. No full-size inverse transform is made.
+A fringe of slowly varying amplitude is ``Re[b(x) exp(2πi g·x)]``. Its complex amplitude ``b`` needs only the few bins
+of the spectrum around **g**: they are cut out, weighted with a Gaussian aperture and transformed back at the size that
+the aperture passes. No full-size inverse transform is made.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
 from fringemap.errors import SettingsError
-from fringemap.records import ComplexImage, Diffractogram, FloatArray, Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fringemap.records import ComplexImage, Diffractogram, FloatArray, Image
 
 Number = TypeVar("Number", bound=np.generic)
 
-REACH = 2.8
-"""Half side of the cut, in aperture radii; the Gaussian has fallen to 0.4 % there."""
+REACH = 2.2
+"""Half side of the cut, in aperture radii; the Gaussian has fallen to 3.5 % there."""
 LEAST_REACH = 1.7
-"""The same where the frame itself or the asked grid leaves less room; the Gaussian has fallen to 13 %."""
+"""The same where the asked grid leaves less room; the Gaussian has fallen to 13 %."""
 _WIDTHS_PRODUCT = 2.0 * math.log(2.0) / math.pi
 """Full width at half maximum of a Gaussian times the half width at half maximum of its transform."""
 
 
 def resolution_of(aperture_radius: float) -> float:
-    """Full width at half maximum of what a point becomes [Å], for an aperture that falls to half at this radius [1/Å]."""
+    """Full width at half maximum of a point [Å], for an aperture that falls to half at this radius [1/Å]."""
     return _WIDTHS_PRODUCT / aperture_radius
 
 
@@ -78,13 +81,14 @@ class Cut:
     """A rectangle of the full spectrum around one spot, with the aperture along each axis."""
 
     start: tuple[int, int]
-    """Row and column of its first bin in the full spectrum; may be negative or beyond the end: the spectrum is periodic."""
+    """Row and column of its first bin in the full spectrum, which is periodic: may be negative or beyond the end."""
     rows: FloatArray
     """Aperture along the rows; the aperture is the product of both."""
     cols: FloatArray
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Bins along (rows, cols)."""
         return len(self.rows), len(self.cols)
 
 
@@ -107,8 +111,8 @@ def demodulate(
     Returns
     -------
     ComplexImage
-        ``b`` [counts], shape ``shape``, such that the fringe is ``Re[b(x) exp(2πi (gx x + gy y))]`` with x, y counted from
-        the centre of the frame's first pixel. ``|b|`` is A for a fringe ``A cos(...)``. Map pixel [i, j] lies at
+        ``b`` [counts], shape ``shape``, such that the fringe is ``Re[b(x) exp(2πi (gx x + gy y))]`` with x, y counted
+        from the centre of the frame's first pixel. ``|b|`` is A for a fringe ``A cos(...)``. Map pixel [i, j] lies at
         frame pixel ``(i + 1/2) R / n_rows - 1/2``, and so along columns.
 
     Raises
@@ -118,7 +122,7 @@ def demodulate(
 
     Notes
     -----
-    Equals the full-size inverse transform of the spectrum multiplied by twice the aperture around +\\ **g** (and zero
+    Equals the full-size inverse transform of the spectrum multiplied by twice the aperture around the spot (and zero
     elsewhere), demodulated by exp(-2πi g·x), at the map pixels.
     """
     grid = Grid(diffractogram.frame_shape, shape, diffractogram.scale.pixel_size_angstrom)
@@ -166,15 +170,23 @@ def read_block(half: NDArray[Number], n_cols: int, cut: Cut) -> NDArray[Number]:
     return block
 
 
+def read_cut(diffractogram: Diffractogram, cut: Cut) -> tuple[ComplexImage, Image]:
+    """Spectrum and background in a cut."""
+    n_cols = diffractogram.frame_shape[1]
+    return read_block(diffractogram.spectrum, n_cols, cut), read_block(diffractogram.background, n_cols, cut)
+
+
 def _take(half: NDArray[Number], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[Number]:
     """Rows and columns of an array; columns that follow each other are cut as one slice, which is much quicker."""
     if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
-        return half[rows, cols[0] : cols[-1] + 1]
-    return half[np.ix_(rows, cols)]
+        taken: NDArray[Number] = half[rows, cols[0] : cols[-1] + 1]
+        return taken
+    scattered: NDArray[Number] = half[np.ix_(rows, cols)]
+    return scattered
 
 
 def transform_cut(block: ComplexImage, cut: Cut, grid: Grid) -> ComplexImage:
-    """Inverse transform of a weighted cut at the map pixels, up to a factor of modulus one that runs along each axis."""
+    """Inverse transform of a weighted cut at the map pixels, but for a factor of modulus one along each axis."""
     weights = [
         _first_sample(cut.shape[axis], grid, axis) * aperture for axis, aperture in enumerate((cut.rows, cut.cols))
     ]
@@ -195,7 +207,7 @@ def _first_sample(n_bins: int, grid: Grid, axis: int) -> NDArray[np.complex128]:
 
 
 def _sample_px(grid: Grid, axis: int) -> FloatArray:
-    samples: FloatArray = grid.origin_px[axis] + np.arange(grid.shape[axis]) * grid.step_px[axis]
+    samples: FloatArray = grid.origin_px[axis] + grid.step_px[axis] * np.arange(grid.shape[axis], dtype=np.float64)
     return samples
 
 
@@ -207,8 +219,12 @@ def fringe_power(block: ComplexImage, cut: Cut, grid: Grid) -> Image:
     return power
 
 
-def noise_power(background: Image, grid: Grid, cut: Cut) -> float:
-    """Expected |b|² where there is no fringe [counts²]: the background under the aperture."""
-    block = read_block(background, grid.frame_shape[1], cut)
-    inside = (cut.rows**2).astype(np.float32) @ block @ (cut.cols**2).astype(np.float32)
-    return 4.0 * float(inside) / (grid.frame_shape[0] * grid.frame_shape[1]) ** 2
+def noise_power(background: Image, cut: Cut, grid: Grid) -> float:
+    """Expected |b|² where there is no fringe [counts²], from the background read in this cut."""
+    return 4.0 * under_aperture(background, cut) / (grid.frame_shape[0] * grid.frame_shape[1]) ** 2
+
+
+def under_aperture(power: Image, cut: Cut, exponent: int = 2) -> float:
+    """Sum of a power read in this cut, weighted with a power of the aperture."""
+    rows, cols = ((aperture**exponent).astype(np.float32) for aperture in (cut.rows, cut.cols))
+    return float(rows @ power @ cols)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from fringemap.maps.amplitude import map_amplitude
 from fringemap.maps.geometry import resample
 from fringemap.maps.otsu import map_otsu
 from fringemap.records import Diffractogram, Flag, Match, PhaseMap, Spots
-from fringemap.settings import MapSettings
+
+if TYPE_CHECKING:
+    from fringemap.settings import MapSettings
 
 
 def compute_maps(

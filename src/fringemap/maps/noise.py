@@ -1,29 +1,32 @@
 """The local noise law: how strong the fringe-like noise is at each place of the frame.
 
-The background of the diffractogram says how strong the noise is on average. Thick carbon has more of it than vacuum. What
-passes apertures of the same |g| at other angles, where no spot lies, shows where it is.
+The background of the diffractogram says how strong the noise is on average. Thick carbon has more of it than vacuum.
+What passes apertures of the same |g| at other angles, where no spot lies, shows where it is.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
-import scipy.ndimage
 
-from fringemap.maps.baseband import REACH, Cut, Grid, fringe_power, make_cut, noise_power, read_block, resolution_of
+from fringemap.maps.baseband import REACH, Cut, Grid, fringe_power, make_cut, noise_power, read_cut, resolution_of
+from fringemap.maps.geometry import block_means, smooth
 from fringemap.maps.resolution import distance_to_spots
-from fringemap.records import Diffractogram, FloatArray, Image, Spots
 
-MOST_CONTROLS = 8
+if TYPE_CHECKING:
+    from fringemap.records import Diffractogram, FloatArray, Image, Spots
+
+MOST_CONTROLS = 6
 LEAST_CONTROLS = 3
 _ANGLES = 48
 """Angles tried on each half circle."""
 _APART = 1.6
 """Distance of control apertures from each other, in radii: their noise is then nearly independent."""
-_SMOOTH = 2.0
-"""Standard deviation of the smoothing, in resolutions."""
+_SMOOTH = 1.5
+"""Standard deviation of the smoothing, in resolutions of the control apertures."""
 
 
 def local_noise(
@@ -34,23 +37,21 @@ def local_noise(
     Returns
     -------
     Image or None
-        Mean 1, on a coarse grid that tiles the frame: about two pixels a resolution, shape as the aperture allows.
+        Mean 1, on a coarse grid that tiles the frame: about one pixel a resolution, shape as the aperture allows.
         The median over the controls, so that one that catches an unlisted spot does no harm.
     """
     centres = control_positions(spots, g=g, aperture_radius=aperture_radius, grid=grid)
     if len(centres) < LEAST_CONTROLS:
         return None
     coarse = _control_grid(grid, aperture_radius)
-    width = [_SMOOTH * resolution_of(aperture_radius) / size for size in coarse.pixel_size]
+    width = _SMOOTH * resolution_of(aperture_radius)
     maps = [_control_map(diffractogram, make_cut(coarse, centre, aperture_radius), coarse, width) for centre in centres]
     noise: Image = np.median(np.stack(maps), axis=0)
-    noise = _shrink(noise, _spread_by_chance(len(centres), width, coarse, aperture_radius))
-    return noise / noise.mean(dtype=np.float64).astype(np.float32)
+    noise = _shrink(noise, _spread_by_chance(len(centres), width, aperture_radius))
+    return noise / np.float32(noise.mean())
 
 
-def control_positions(
-    spots: Spots, *, g: float, aperture_radius: float, grid: Grid
-) -> list[tuple[float, float]]:
+def control_positions(spots: Spots, *, g: float, aperture_radius: float, grid: Grid) -> list[tuple[float, float]]:
     """Centres (gx, gy) of free apertures at |g|: away from spots, axes, the sampling limit and each other [1/Å]."""
     nyquist = [0.5 / pixel for pixel in grid.frame_pixel]
     angles = (np.arange(_ANGLES) + 0.5) * math.pi / _ANGLES - math.pi / 2.0
@@ -79,26 +80,26 @@ def _spread_out(angles: FloatArray) -> list[float]:
 
 
 def _control_grid(grid: Grid, aperture_radius: float) -> Grid:
-    """The coarsest grid that holds the aperture, with a size whose transform is quick."""
+    """The coarsest grid that holds the aperture, with an even size whose transform is quick."""
     shape = []
     for axis in (0, 1):
         bin_width = 1.0 / (grid.frame_shape[axis] * grid.frame_pixel[axis])
         least = 2 * math.ceil(REACH * aperture_radius / bin_width) + 1
-        shape.append(min(scipy.fft.next_fast_len(least), grid.shape[axis]))
+        shape.append(min(2 * scipy.fft.next_fast_len((least + 1) // 2), grid.shape[axis]))
     return Grid(grid.frame_shape, (shape[0], shape[1]), grid.frame_pixel)
 
 
-def _control_map(diffractogram: Diffractogram, cut: Cut, coarse: Grid, width: list[float]) -> Image:
-    block = read_block(diffractogram.spectrum, coarse.frame_shape[1], cut)
-    power = fringe_power(block, cut, coarse) / np.float32(noise_power(diffractogram.background, coarse, cut))
-    smooth: Image = scipy.ndimage.gaussian_filter(power, width, mode="nearest", truncate=2.5)
-    return smooth
+def _control_map(diffractogram: Diffractogram, cut: Cut, coarse: Grid, width: float) -> Image:
+    """Fringe power in one control aperture over its expectation, smoothed, at half the grid's pixels."""
+    block, background = read_cut(diffractogram, cut)
+    power = fringe_power(block, cut, coarse) * np.float32(1.0 / noise_power(background, cut, coarse))
+    halved = block_means(power, 2)
+    return smooth(halved, (0.5 * width / coarse.pixel_size[0], 0.5 * width / coarse.pixel_size[1]))
 
 
-def _spread_by_chance(n_controls: int, width: list[float], coarse: Grid, aperture_radius: float) -> float:
+def _spread_by_chance(n_controls: int, width: float, aperture_radius: float) -> float:
     """Variance of the smoothed median that chance alone makes in even noise."""
-    kernel_area = 4.0 * math.pi * width[0] * width[1] * coarse.cell_area
-    cells = kernel_area / resolution_cell_area(aperture_radius)
+    cells = 4.0 * math.pi * width**2 / resolution_cell_area(aperture_radius)
     return 1.5 / (cells * n_controls)
 
 
@@ -112,6 +113,6 @@ def _shrink(noise: Image, by_chance: float) -> Image:
 def resolution_cell_area(aperture_radius: float) -> float:
     """Area over which noise powers are alike: the integral of their correlation [Å²].
 
-    The aperture exp(-ln 2 q²/r²) correlates |b|² as exp(-π² r² x² / ln 2), whose integral over the plane is ln 2 / (π r²).
+    The aperture exp(-ln 2 q²/r²) correlates |b|² as exp(-π² r² x² / ln 2), whose integral is ln 2 / (π r²).
     """
     return math.log(2.0) / (math.pi * aperture_radius**2)

@@ -6,6 +6,7 @@ It marks a third of any frame, also where there is nothing, and says nothing of 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
@@ -13,10 +14,12 @@ import scipy.ndimage
 import skimage.filters
 
 from fringemap.maps.amplitude import fringe_intensity
-from fringemap.maps.baseband import Cut, Grid, make_cut, radius_for
+from fringemap.maps.baseband import Cut, Grid, make_cut, radius_for, read_cut
 from fringemap.maps.resolution import choose_grid, choose_resolution
-from fringemap.records import Diffractogram, Flag, Image, Mask, Match, PhaseEvidence, PhaseMap, Spots
-from fringemap.settings import MapSettings
+from fringemap.records import ComplexImage, Diffractogram, Flag, Image, Mask, Match, PhaseEvidence, PhaseMap, Spots
+
+if TYPE_CHECKING:
+    from fringemap.settings import MapSettings
 
 _OPENING_PX = 7
 """Side of the paper's structuring element [frame px]."""
@@ -29,9 +32,7 @@ def map_otsu(
 ) -> tuple[PhaseMap, ...]:
     """One map a phase, of the frame's size, the paper's way; see ``compute_maps``."""
     grid = choose_grid(diffractogram, settings)
-    return tuple(
-        _map_phase(diffractogram, spots, phase, grid, settings) for phase in match.phases if len(phase.spots)
-    )
+    return tuple(_map_phase(diffractogram, spots, phase, grid, settings) for phase in match.phases if len(phase.spots))
 
 
 def _map_phase(
@@ -42,7 +43,8 @@ def _map_phase(
     fringes = np.abs(filter_fringes(diffractogram, spots, phase.spots, radius=radius))
     mask = otsu_mask(fringes, period_px=_longest_period(diffractogram, spots, phase.spots))
     centres = [(float(spots.gx[i]), float(spots.gy[i])) for i in phase.spots]
-    parts = [fringe_intensity(diffractogram, make_cut(grid, g, radius)) for g in centres]
+    cuts = [make_cut(grid, g, radius) for g in centres]
+    parts = [fringe_intensity(*read_cut(diffractogram, cut), cut) for cut in cuts]
     return PhaseMap(
         phase=phase.phase,
         amplitude=fringes,
@@ -72,7 +74,7 @@ def filter_fringes(diffractogram: Diffractogram, spots: Spots, members: tuple[in
 
 
 def _copy_disc(
-    diffractogram: Diffractogram, kept: Image, cut: Cut, g: tuple[float, float], grid: Grid, radius: float
+    diffractogram: Diffractogram, kept: ComplexImage, cut: Cut, g: tuple[float, float], grid: Grid, radius: float
 ) -> None:
     """Copy the stored half of one disc; its mate's call copies the other."""
     n_rows, n_cols = grid.frame_shape
@@ -96,8 +98,10 @@ def otsu_mask(fringes: Image, *, period_px: float) -> Mask:
 
     The order matters: |fringes| are stripes, and an opening first would wipe them out.
     """
-    bright = (fringes > skimage.filters.threshold_otsu(fringes)).astype(np.uint8)
-    closing = 2 * max(_OPENING_PX // 2, math.ceil(period_px / 2.0)) + 1
+    level = float(skimage.filters.threshold_otsu(fringes))  # type: ignore[no-untyped-call]
+    bright = (fringes > level).astype(np.uint8)
+    # |fringes| repeat every half period, and so are the dark gaps at most that wide.
+    closing = 2 * math.ceil(period_px / 4.0) + 1
     closed = scipy.ndimage.grey_closing(bright, size=(closing, closing))
     opened: Mask = scipy.ndimage.grey_opening(closed, size=(_OPENING_PX, _OPENING_PX)).astype(np.bool_)
     return opened

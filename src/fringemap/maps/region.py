@@ -1,30 +1,38 @@
 """Where a phase is: from whitened fringe power to a region with an honest area.
 
-Two questions, answered one after the other. *Is there anything?* Under the null the whitened power ``t`` of each spot is
-exponential with mean 1, so places are called significant at a false-discovery rate. *Where does it end?* The aperture
-blurs the grain's edge, and a strong grain is significant far beyond it. At a straight edge the blurred amplitude is half
-its plateau; so the region ends there, whatever its strength.
+Two questions, answered one after the other. *Is there anything?* Under the null the whitened power ``t`` of each spot
+is exponential with mean 1, so places are called significant at a false-discovery rate. *Where does it end?* The
+aperture blurs the grain's edge, and a strong grain is significant far beyond it. At a straight edge the blurred
+amplitude is half its plateau; so the region ends there, whatever its strength.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from fringemap.maps.baseband import Grid
-from fringemap.records import FloatArray, Image, IntArray, Mask
+from fringemap.maps.geometry import block_means, by_block_rows, smooth, spread_cols
+
+if TYPE_CHECKING:
+    from fringemap.maps.baseband import Grid
+    from fringemap.records import FloatArray, Image, IntArray, Mask
 
 _FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
-_BLOCK = 0.6
+_BLOCK = 1.01
 """Largest side of a block, in resolutions; plateaus are worked out a block at a time."""
 _PLATEAU = 1.5
 """Standard deviation of the window in which a plateau is looked for, in resolutions."""
-_LEAST_SEED = 0.5
-"""Smallest significant patch, in resolutions squared; noise peaks that reach the threshold are smaller."""
+_LARGE_PATCH = 3.0
+"""Area of a significant patch that noise hardly makes, in resolutions squared."""
+_LEAST_SEED = 0.3
+"""Smallest significant patch, in resolutions squared."""
+_PEAKS_PER_CELL = 4.0
+"""Independent chances of noise to reach a high level, in each resolution squared; found by trial on noise."""
 _LEAST_MEAN = 0.4
 """Windowed mean of t - 1 below which a spot has no plateau: two standard errors of that mean."""
 
@@ -86,8 +94,7 @@ def find_region(whitened: Image, *, resolution: float, grid: Grid, false_discove
     grains that were not seen at all.
     """
     block = _block_size(grid, resolution)
-    seeds = significant(whitened, rate=false_discovery_rate, every=block)
-    seeds = _drop_small(seeds, _LEAST_SEED * resolution**2 / grid.cell_area)
+    seeds = find_seeds(whitened, rate=false_discovery_rate, every=block, cell_px=resolution**2 / grid.cell_area)
     if not seeds.any():
         return Region(seeds, 0.0)
     plateau = _find_plateau(whitened, block, resolution, grid)
@@ -95,26 +102,50 @@ def find_region(whitened: Image, *, resolution: float, grid: Grid, false_discove
     return Region(mask, _area_sigma(mask, plateau, resolution, grid))
 
 
-def significant(whitened: Image, *, rate: float, every: int) -> Mask:
-    """Map pixels where the noise alone would hardly reach, at a false-discovery rate (Benjamini and Hochberg).
+def find_seeds(whitened: Image, *, rate: float, every: int, cell_px: float) -> Mask:
+    """Map pixels where the noise alone would hardly reach.
 
-    Two statistics share the level evenly: the sum over the spots (Fisher's combination, best for a grain that shows all
-    of them) and the largest (best for a grain that shows one). The rate is set on one map pixel in ``every`` along each
-    axis. Neighbours are positively dependent, for which the procedure holds.
+    Significant at a false-discovery rate (Benjamini and Hochberg), set on one map pixel in ``every`` along each axis;
+    neighbours are positively dependent, for which the procedure holds. Beside a large region the rate lets single noise
+    peaks through, each far smaller than a grain: a patch is kept if it is ``_LARGE_PATCH`` resolution cells of
+    ``cell_px`` map pixels large, or if even its peak alone would hardly be met in the whole frame.
     """
     total, largest = whitened.sum(axis=0), whitened.max(axis=0)
     n = len(whitened)
-    p = _combined_p_value(total[::every, ::every].ravel(), largest[::every, ::every].ravel(), n)
-    level = _benjamini_hochberg(p, rate) / (1.0 if n == 1 else 2.0)
+    sampled = total[::every, ::every], largest[::every, ::every]
+    # No larger p-value can pass, so no other is worked out.
+    promising = _reaches(*sampled, n, rate)
+    p = _combined_p_value(sampled[0][promising], sampled[1][promising], n)
+    level = _benjamini_hochberg(p, promising.size, rate)
     if level == 0.0:
         return np.zeros(total.shape, dtype=np.bool_)
-    by_sum = scipy.special.gammainccinv(n, level)
-    by_largest = -math.log(-math.expm1(math.log1p(-level) / n))
+    labels, n_patches = scipy.ndimage.label(_reaches(total, largest, n, level))
+    area = np.bincount(labels.ravel(), minlength=n_patches + 1)
+    alone = np.zeros(n_patches + 1, dtype=np.bool_)
+    n_cells = total.size / cell_px
+    alone[labels[_reaches(total, largest, n, min(rate / (_PEAKS_PER_CELL * n_cells), level))]] = True
+    keep = (area >= _LARGE_PATCH * cell_px) | (alone & (area >= _LEAST_SEED * cell_px))
+    keep[0] = False
+    seeds: Mask = keep[labels]
+    return seeds
+
+
+def _reaches(total: Image, largest: Image, n: int, p_value: float) -> Mask:
+    """Where either statistic reaches the combined p-value."""
+    if n == 1:
+        return total >= np.float32(-math.log(p_value))
+    by_sum = scipy.special.gammainccinv(n, p_value / 2.0)
+    by_largest = -math.log(-math.expm1(math.log1p(-p_value / 2.0) / n))
     found: Mask = (total >= np.float32(by_sum)) | (largest >= np.float32(by_largest))
     return found
 
 
 def _combined_p_value(total: Image, largest: Image, n: int) -> FloatArray:
+    """Two statistics that share the level evenly.
+
+    The sum over the spots (Fisher's combination) is best for a grain that shows all of them, the largest for a grain
+    that shows one.
+    """
     by_sum = scipy.special.gammaincc(n, total.astype(np.float64))
     if n == 1:
         return np.asarray(by_sum, dtype=np.float64)
@@ -123,10 +154,10 @@ def _combined_p_value(total: Image, largest: Image, n: int) -> FloatArray:
     return combined
 
 
-def _benjamini_hochberg(p: FloatArray, rate: float) -> float:
-    """Largest p-value that is rejected; 0 if none."""
-    ordered = np.sort(p)
-    passed = np.flatnonzero(ordered <= rate * np.arange(1, len(p) + 1) / len(p))
+def _benjamini_hochberg(smallest: FloatArray, n: int, rate: float) -> float:
+    """Largest p-value that is rejected, 0 if none, given all of ``n`` p-values that are at most ``rate``."""
+    ordered = np.sort(smallest)
+    passed = np.flatnonzero(ordered <= rate * np.arange(1, len(ordered) + 1) / n)
     return float(max(ordered[passed[-1]], 1e-300)) if len(passed) else 0.0
 
 
@@ -145,27 +176,24 @@ def _drop_small(mask: Mask, least: float) -> Mask:
     return kept
 
 
-def _blocks(image: Image, k: int) -> Image:
-    """Split into blocks of k x k; (block rows, k, block cols, k)."""
-    return image.reshape(image.shape[0] // k, k, image.shape[1] // k, k)
-
-
 def _find_plateau(whitened: Image, block: int, resolution: float, grid: Grid) -> _Plateau:
     """Power of each spot's fringes well inside its grain, near each place, and how much the spot counts there."""
-    width = [_PLATEAU * resolution / (size * block) for size in grid.pixel_size]
+    width = (_PLATEAU * resolution / (grid.pixel_size[0] * block), _PLATEAU * resolution / (grid.pixel_size[1] * block))
     power = np.stack([_plateau_of(t, block, width) for t in whitened])
     # An edge of slope ~ power shows above noise of variance 1 + power / 2: the best weight is their ratio.
     return _Plateau(block, power / (1.0 + 0.5 * power), power)
 
 
-def _plateau_of(t: Image, block: int, width: list[float]) -> Image:
-    """Mean of s = t - 1 in a window, weighted with s itself, and freed from what noise adds: E[s²] = S² + 2 S + 1."""
-    excess = _blocks(t - 1.0, block)
-    mean = excess.mean(axis=(1, 3))
-    square = np.einsum("ikjl,ikjl->ij", excess, excess) / np.float32(block * block)
+def _plateau_of(t: Image, block: int, width: tuple[float, float]) -> Image:
+    """Mean of t - 1 in a window, weighted with itself and freed from what noise adds.
+
+    Fringes of power S have the means E[t] = S + 1 and E[t²] = S² + 4 S + 2.
+    """
+    mean: Image = block_means(t, block) - np.float32(1.0)
+    square = block_means(t * t, block)
     # The transform is periodic, and so is what leaks over the frame's edge.
-    smooth_mean = scipy.ndimage.gaussian_filter(mean, width, mode="wrap", truncate=3.0)
-    smooth_square = scipy.ndimage.gaussian_filter(square - 2.0 * mean - 1.0, width, mode="wrap", truncate=3.0)
+    smooth_mean = smooth(mean, width, periodic=True)
+    smooth_square = smooth(square - np.float32(4.0) * mean - np.float32(2.0), width, periodic=True)
     ratio = smooth_square / np.maximum(smooth_mean, _LEAST_MEAN)
     power: Image = np.where(smooth_mean > _LEAST_MEAN, np.maximum(ratio, 0.0), 0.0).astype(np.float32)
     return power
@@ -175,12 +203,13 @@ def _grow_to_edges(whitened: Image, seeds: Mask, plateau: _Plateau, resolution: 
     """Connected patches that hold a seed and end where the amplitude is half its plateau."""
     k = plateau.block
     weighted = np.zeros(seeds.shape, dtype=np.float32)
+    by_rows = by_block_rows(weighted, k)
     for t, weight in zip(whitened, plateau.weight, strict=True):
-        _blocks(weighted, k)[...] += weight[:, None, :, None] * _blocks(t, k)
+        by_rows += spread_cols(weight, k) * by_block_rows(t, k)
     near = _near(seeds, k, resolution, grid)
-    expected = np.maximum(plateau.expected, 1e-6)
-    _blocks(weighted, k)[...] -= plateau.offset[:, None, :, None]
-    _blocks(weighted, k)[...] *= (near / expected)[:, None, :, None]
+    by_rows -= spread_cols(plateau.offset, k)
+    scale = near / np.maximum(plateau.expected, np.float32(1e-6))
+    by_rows *= spread_cols(scale.astype(np.float32, copy=False), k)
     labels = _seeded_labels(weighted >= _EDGE_LEVEL.min(), seeds)
     mask = _settle_levels(weighted, labels, resolution, grid)
     return _fill_small_holes(mask, resolution**2 / grid.cell_area)
@@ -189,8 +218,8 @@ def _grow_to_edges(whitened: Image, seeds: Mask, plateau: _Plateau, resolution: 
 def _near(seeds: Mask, block: int, resolution: float, grid: Grid) -> Mask:
     """Blocks within about one resolution of a seed."""
     reach = [math.ceil(resolution / (size * block)) for size in grid.pixel_size]
-    blocks = _blocks(seeds, block).any(axis=(1, 3))
-    near: Mask = scipy.ndimage.maximum_filter(blocks, size=[2 * r + 1 for r in reach], mode="constant")
+    coarse = block_means(seeds.astype(np.float32), block) > 0.0
+    near: Mask = scipy.ndimage.maximum_filter(coarse, size=[2 * r + 1 for r in reach], mode="constant")
     return near
 
 
@@ -205,12 +234,14 @@ def _seeded_labels(mask: Mask, seeds: Mask) -> IntArray:
 
 def _settle_levels(relative: Image, labels: IntArray, resolution: float, grid: Grid, rounds: int = 3) -> Mask:
     """Raise the level of small patches: the smaller the disc, the nearer to its top is its edge."""
-    mask: Mask = labels > 0
+    inside = np.flatnonzero(labels)
+    label, value = labels.ravel()[inside], relative.ravel()[inside]
+    kept = np.ones(len(inside), dtype=np.bool_)
     for _ in range(rounds):
-        area = np.bincount(labels.ravel(), weights=mask.ravel()) * grid.cell_area
-        level = edge_level(np.sqrt(area / math.pi), resolution)
-        level[0] = np.inf
-        mask = relative >= level.astype(np.float32)[labels]
+        area = np.bincount(label[kept], minlength=label.max(initial=0) + 1) * grid.cell_area
+        kept = value >= edge_level(np.sqrt(area / math.pi), resolution).astype(np.float32)[label]
+    mask = np.zeros(labels.shape, dtype=np.bool_)
+    mask.ravel()[inside[kept]] = True
     return mask
 
 
@@ -236,10 +267,11 @@ def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) ->
     blur = resolution / _FWHM
     variance = (plateau.weight**2 * (1.0 + 0.5 * plateau.power)).sum(axis=0)
     slope = plateau.expected / (math.sqrt(2.0 * math.pi) * blur)
-    shift_squared = np.repeat(np.repeat(variance / np.maximum(slope, 1e-6) ** 2, plateau.block, 0), plateau.block, 1)
+    shift_squared = np.minimum(variance / np.maximum(slope, 1e-6) ** 2, resolution**2)
     length = _edge_length(mask, grid)
     alike = 2.0 * math.sqrt(math.pi) * blur
-    by_noise = float((np.minimum(shift_squared, resolution**2) * length).sum(dtype=np.float64)) * alike
+    k = plateau.block
+    by_noise = k * k * float((shift_squared * block_means(length, k)).sum(dtype=np.float64)) * alike
     by_pixels = float(np.count_nonzero(length)) * grid.cell_area**2 / 12.0
     return math.sqrt(by_noise + by_pixels)
 
@@ -253,5 +285,3 @@ def _edge_length(mask: Mask, grid: Grid) -> Image:
     length[1:] += (mask[1:] != mask[:-1]) * np.float32(grid.pixel_size[1])
     length[:, 1:] += (mask[:, 1:] != mask[:, :-1]) * np.float32(grid.pixel_size[0])
     return length * np.float32(math.pi / 4.0)
-
-
