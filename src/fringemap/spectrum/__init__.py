@@ -2,11 +2,13 @@
 
 from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
 from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
+from fringemap.spectrum.profile import compute_profile
 
 __all__ = [
     "average_diffractograms",
     "bin_size",
     "compute_diffractogram",
+    "compute_profile",
     "frequency_axes",
     "half_shape",
     "nyquist",

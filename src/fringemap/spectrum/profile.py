@@ -1,0 +1,83 @@
+"""Circular integration: the diffraction-like graph of a diffractogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+
+from fringemap.records import Profile
+from fringemap.spectrum.background import polar_grid
+
+if TYPE_CHECKING:
+    from fringemap.records import Array, Diffractogram, Mask
+
+# Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
+_ROWS_ENOUGH = 1024
+# A peak of the masked graph is listed if it rises by this share of the highest one.
+_LEAST_PROMINENCE = 0.01
+_SMOOTHING_RINGS = 1.0
+
+
+def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
+    """Average power, background and masked power around each circle.
+
+    Parameters
+    ----------
+    diffractogram
+        Any shape.
+    mask
+        Bins that belong to detected spots, shape of the half spectrum.
+
+    Returns
+    -------
+    Profile
+        One radius a ring, each one bin wide (of the coarser axis), up to the Nyquist frequency of the finer axis.
+
+    Notes
+    -----
+    d follows from the radius by d = 1 / |g|. Bins inside the mask are all counted; the smooth rest is averaged over a
+    sample of rows where there are very many.
+    """
+    grid = polar_grid(diffractogram.frame_shape, diffractogram.scale)
+    n = grid.n_rings
+    step = max(1, len(mask) // _ROWS_ENOUGH)
+    rest = ~mask[::step]
+    ring = grid.ring[::step][rest]
+    count = np.maximum(np.bincount(ring, minlength=n), 1)
+    outside = np.bincount(ring, weights=diffractogram.power[::step][rest], minlength=n) / count
+    background = np.bincount(ring, weights=diffractogram.background[::step][rest], minlength=n) / count
+    inside_ring, whole = grid.ring[mask], _bins_in_rings(n, diffractogram)
+    excess = diffractogram.power[mask] - outside[inside_ring]
+    whitened = diffractogram.power[mask] / diffractogram.background[mask]
+    masked = np.bincount(inside_ring, weights=whitened, minlength=n) / whole
+    peaks, height = _find_peaks(masked)
+    g = np.arange(n, dtype=np.float64) * grid.ring_width
+    return Profile(
+        g=g,
+        intensity=outside + np.bincount(inside_ring, weights=excess, minlength=n) / whole,
+        background=background,
+        masked=masked,
+        peaks_g=np.interp(peaks, np.arange(n), g),
+        peaks_height=height,
+    )
+
+
+def _bins_in_rings(n: int, diffractogram: Diffractogram) -> Array:
+    """Expected number of bins of the half spectrum in each ring, as if it went on beyond the frame's corners."""
+    rows, cols = diffractogram.frame_shape
+    aspect = min(rows, cols) / max(rows, cols) if rows != cols else 1.0
+    expected: Array = np.maximum(np.pi * np.arange(n) / aspect, 1.0)
+    return expected
+
+
+def _find_peaks(masked: Array) -> tuple[Array, Array]:
+    """Positions (fractional rings) and heights of the peaks of the masked graph."""
+    smooth = scipy.ndimage.gaussian_filter1d(masked, _SMOOTHING_RINGS)
+    peaks, _ = scipy.signal.find_peaks(smooth, prominence=max(_LEAST_PROMINENCE * float(smooth.max()), 1e-12))
+    left, middle, right = smooth[peaks - 1], smooth[peaks], smooth[peaks + 1]
+    curvature = left - 2 * middle + right
+    offset = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, 1.0), 0.0)
+    return peaks + offset, smooth[peaks]

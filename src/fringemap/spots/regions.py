@@ -1,0 +1,47 @@
+"""Which bins of a half spectrum belong to spots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.spectrum import bin_size, half_shape, to_bins
+
+if TYPE_CHECKING:
+    from fringemap.records import Diffractogram, Mask, Spots
+
+_LEAST_RADIUS_BINS = 1.5
+
+
+def spot_mask(diffractogram: Diffractogram, spots: Spots, *, radius_widths: float = 1.0) -> Mask:
+    """Discs around spots, and around those of their mates that the half spectrum holds.
+
+    Parameters
+    ----------
+    radius_widths
+        Radius of a disc in widths of its spot; at least 1.5 bins.
+
+    Returns
+    -------
+    Mask
+        Shape of the half spectrum.
+    """
+    mask = np.zeros(half_shape(diffractogram.frame_shape), bool)
+    n_rows, n_cols = mask.shape
+    step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
+    rows, cols = to_bins(spots.gx, spots.gy, frame_shape=diffractogram.frame_shape, scale=diffractogram.scale)
+    radius = np.maximum(radius_widths * spots.width, _LEAST_RADIUS_BINS * max(step_y, step_x))
+    for row, col, r in zip(rows, cols, radius, strict=True):
+        for sign in (1, -1):
+            middle_row, middle_col = sign * row, sign * col
+            reach_row, reach_col = r / step_y, r / step_x
+            row_bins = np.arange(int(np.ceil(middle_row - reach_row)), int(middle_row + reach_row) + 1)
+            col_bins = np.arange(
+                max(int(np.ceil(middle_col - reach_col)), 0), min(int(middle_col + reach_col) + 1, n_cols)
+            )
+            if len(col_bins) == 0:
+                continue
+            disc = ((row_bins - middle_row) / reach_row)[:, None] ** 2 + ((col_bins - middle_col) / reach_col) ** 2 <= 1
+            mask[np.ix_(row_bins % n_rows, col_bins)] |= disc
+    return mask

@@ -1,0 +1,109 @@
+"""Rings and wide arcs: turbostratic carbon, fine polycrystals.
+
+A ring is a crest of the azimuthal mean over a smooth course. Thon rings are crests as well; they are told by their
+zeros, which follow each other at equal steps of g² (while the spherical aberration is small against the defocus).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.ndimage
+import scipy.signal
+
+from fringemap.records import Flag, Rings
+
+if TYPE_CHECKING:
+    from fringemap.records import Array, Mask, Profile, Spots
+    from fringemap.settings import SpotSettings
+
+# The smooth course at a radius is the chord between the radii this share below and above it.
+_CHORD = 0.22
+_LEAST_CONTRAST = 0.2
+_LEAST_SIGNIFICANCE = 8.0
+# A hump wider than this share of its radius is the transfer of the microscope, no ring.
+_WIDEST = 0.45
+# Share of a circle under spots from which its crest is theirs.
+_MOST_COVERED = 0.25
+_THON_ZEROS = 3
+_THON_TOLERANCE = 0.15
+
+
+def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rings:
+    """Crests of the background of a diffractogram that are no Thon rings and not the skirts of spots.
+
+    Parameters
+    ----------
+    profile
+        Circular integration; its ``background`` is used, which spots hardly lift.
+    spots
+        What was detected in the same diffractogram.
+    settings
+        The limits of d.
+
+    Returns
+    -------
+    Rings
+        In rising order of g; no rows if there is none.
+    """
+    step = float(profile.g[1])
+    positive = profile.background > 0
+    course = np.log(np.where(positive, profile.background, profile.background[positive].min(initial=1.0)))
+    course = scipy.ndimage.gaussian_filter1d(course, max(1.0, 0.004 * len(course)))
+    rise = _above_chord(course)
+    low = int(np.ceil(1 / settings.d_max_angstrom / step))
+    high = min(int(1 / settings.d_min_angstrom / step), int(len(course) / (1 + _CHORD)))
+    if high - low < 8 or _is_thon(rise[:high]):
+        return _rings(np.zeros(0, int), rise, profile, step)
+    crests, _ = scipy.signal.find_peaks(rise[:high], height=_LEAST_CONTRAST, prominence=_LEAST_CONTRAST)
+    crests = crests[crests >= low]
+    return _rings(crests[_covered_by_spots(crests, spots, step) < _MOST_COVERED], rise, profile, step)
+
+
+def _covered_by_spots(crests: Array, spots: Spots, step: float) -> Array:
+    """Share of each circle on which spots, or the lobes that the frame's edges give them, lift the background."""
+    lobes = np.where(spots.width < 2 * step, spots.snr / (2 * np.pi), 1.5)
+    reach = spots.width * np.maximum(lobes, 1.5)
+    radius = crests[:, None] * step
+    half_chord = np.sqrt(np.maximum(reach**2 - (spots.g - radius) ** 2, 0.0))
+    share: Array = np.sum(2 * half_chord / (np.pi * radius), axis=1)
+    return share
+
+
+def _above_chord(course: Array) -> Array:
+    """Height of a curve over the chord between the points a share below and above."""
+    ring = np.arange(len(course))
+    below, above = (np.interp(ring * (1 + sign * _CHORD), ring, course) for sign in (-1, 1))
+    rise: Array = course - (below + above) / 2
+    return rise
+
+
+def _is_thon(rise: Array) -> bool:
+    """Whether minima follow each other at equal steps of g²."""
+    minima, _ = scipy.signal.find_peaks(-rise, prominence=0.05)
+    if len(minima) < _THON_ZEROS:
+        return False
+    steps = np.diff(minima.astype(float) ** 2)
+    for first in range(len(steps) - 1):
+        pair = steps[first : first + 2]
+        if np.ptp(pair) / pair.mean() < 2 * _THON_TOLERANCE:
+            return True
+    return False
+
+
+def _rings(crests: Array, rise: Array, profile: Profile, step: float) -> Rings:
+    width = scipy.signal.peak_widths(rise, crests, rel_height=0.5)[0] if len(crests) else np.zeros(0)
+    # The mean of n exponential numbers has the relative error 1 / sqrt(n); a half ring of radius r holds pi r bins.
+    noise = 1.0 / np.sqrt(np.pi * np.maximum(crests, 1) * np.maximum(width, 1))
+    significance = rise[crests] / noise
+    keep: Mask = (significance > _LEAST_SIGNIFICANCE) & (width < _WIDEST * crests)
+    crests, width, noise = crests[keep], width[keep], noise[keep]
+    return Rings(
+        g=profile.g[crests],
+        g_sigma=width * step * noise / np.maximum(rise[crests], 1e-9),
+        width=width * step,
+        contrast=np.expm1(rise[crests]),
+        significance=significance[keep],
+        flags=np.full(len(crests), int(Flag.NONE)),
+    )
