@@ -21,6 +21,7 @@ from fringemap.simulate import (
     Microscope,
     Polygon,
     Scene,
+    amorphous_contrast,
     disc,
     expected_noise_power,
     simulate_frame,
@@ -307,6 +308,12 @@ def test_the_power_of_the_layer_is_the_expected_one_in_all_directions(rng):
             sector = (angle > low) & (angle < low + 0.5) & (g > inner) & (g < inner + 0.15) & (gx > 0)
             tolerance = 5 / math.sqrt(6 * np.count_nonzero(sector))
             assert (power[sector] / expected[sector]).mean() == pytest.approx(1.0, abs=tolerance)
+
+
+def test_the_contrast_of_the_layer_is_the_stated_one(rng):
+    scene = quiet_scene(amorphous=Amorphous(60.0, strength=0.5), pixel=(0.4, 0.3))
+    frame, _ = simulate_frame(scene, rng=rng)
+    assert frame.image.std() / frame.image.mean() == pytest.approx(amorphous_contrast(scene), rel=0.03)
 
 
 def test_vacuum_is_smoother_and_brighter_than_the_layer(rng):

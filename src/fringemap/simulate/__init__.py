@@ -3,6 +3,7 @@
 ``simulate_frame`` draws one ``Scene``. ``random_scene``, ``demo_scene`` and ``simulate_series`` make scenes.
 """
 
+from fringemap.simulate.amorphous import amorphous_contrast
 from fringemap.simulate.frame import simulate_frame
 from fringemap.simulate.insitu import InSitu, insitu_scenes, simulate_series
 from fringemap.simulate.interference import MOIRE
@@ -44,6 +45,7 @@ __all__ = [
     "Region",
     "Scene",
     "SceneRanges",
+    "amorphous_contrast",
     "demo_scene",
     "disc",
     "electron_wavelength",

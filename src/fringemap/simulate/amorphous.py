@@ -46,8 +46,21 @@ def amorphous_transfer(scene: Scene, gx: Array, gy: Array) -> Array:
         transfer *= np.sqrt(_halo_factor(layer, g2))
     pixel_area = scene.pixel_size_angstrom[0] * scene.pixel_size_angstrom[1]
     scattering = relativistic_factor(microscope.voltage_kv) * electron_wavelength(microscope.voltage_kv)
-    transfer *= scattering * float(np.sqrt(layer.density_per_angstrom3 / pixel_area))
+    transfer *= layer.strength * scattering * float(np.sqrt(layer.density_per_angstrom3 / pixel_area))
     return transfer
+
+
+def amorphous_contrast(scene: Scene) -> float:
+    """Compute the standard deviation of the layer's contrast over the incident intensity, where it is all there.
+
+    Above about a third the linear theory fails: it makes intensities negative.
+    """
+    if scene.amorphous is None:
+        return 0.0
+    gy = np.linspace(-0.5, 0.5, 128, endpoint=False)[:, None] / scene.pixel_size_angstrom[0]
+    gx = np.linspace(-0.5, 0.5, 128, endpoint=False)[None, :] / scene.pixel_size_angstrom[1]
+    transfer = amorphous_transfer(scene, gx, gy) * sensor_transfer(scene, gx, gy)
+    return float(np.sqrt(np.mean(transfer**2) * scene.amorphous.thickness_angstrom))
 
 
 def draw_thickness(scene: Scene, rng: np.random.Generator) -> Image | None:

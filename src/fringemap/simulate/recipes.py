@@ -10,6 +10,7 @@ import numpy as np
 
 from fringemap.errors import SettingsError
 from fringemap.phases import load_structure
+from fringemap.simulate.amorphous import amorphous_contrast
 from fringemap.simulate.optics import Camera, Microscope, scherzer_defocus
 from fringemap.simulate.scene import Amorphous, Ellipse, Faults, Grain, HalfPlane, Halo, Polygon, Scene
 
@@ -52,6 +53,8 @@ class SceneRanges:
     grain_thickness_angstrom: Range = (20.0, 300.0)
     strength: Range = (0.1, 1.0)
     """In the logarithm."""
+    max_contrast: float = 0.4
+    """Most that a grain's fringe amplitudes may add to, over the mean."""
     tilt: Range = (0.0, 0.03)
     """Away from the zone axis [rad]."""
     low_zone_share: float = 0.6
@@ -62,6 +65,8 @@ class SceneRanges:
     amorphous_share: float = 0.9
     amorphous_angstrom: Range = (10.0, 300.0)
     amorphous_elements: tuple[str, ...] = ("C", "O", "Si")
+    amorphous_contrast: Range = (0.02, 0.25)
+    """Most that the layer's contrast may be (standard deviation over the mean); weakened where it would be more."""
     halo_share: float = 0.2
     vacuum_share: float = 0.2
     fault_share: float = 0.25
@@ -118,7 +123,8 @@ def random_scene(
     )
     regions = _random_regions(bare, n_grains, rng, ranges)
     grains = tuple(_random_grain(structures[int(rng.integers(len(structures)))], r, rng, ranges) for r in regions)
-    return replace(bare, grains=grains, amorphous=_random_amorphous(bare, rng, ranges))
+    scene = replace(bare, grains=grains, amorphous=_random_amorphous(bare, rng, ranges))
+    return _weaken_layer(scene, float(rng.uniform(*ranges.amorphous_contrast)))
 
 
 def random_microscope(rng: np.random.Generator, ranges: SceneRanges | None = None) -> Microscope:
@@ -238,6 +244,7 @@ def _random_grain(structure: Structure, region: Region, rng: np.random.Generator
         tilt=_turned(float(rng.uniform(*ranges.tilt)), rng),
         thickness_angstrom=float(rng.uniform(*ranges.grain_thickness_angstrom)),
         strength=_log_uniform(rng, ranges.strength),
+        max_contrast=ranges.max_contrast,
         height_angstrom=float(rng.normal(0.0, 40.0)),
         darkening=float(rng.uniform(0.0, 0.08)),
     )
@@ -289,6 +296,13 @@ def _random_amorphous(scene: Scene, rng: np.random.Generator, ranges: SceneRange
         halos=halos,
         absorption_per_angstrom=float(rng.uniform(0.0, 1e-3)),
     )
+
+
+def _weaken_layer(scene: Scene, most: float) -> Scene:
+    contrast = amorphous_contrast(scene)
+    if scene.amorphous is None or contrast <= most:
+        return scene
+    return replace(scene, amorphous=replace(scene.amorphous, strength=most / contrast))
 
 
 def _random_camera(rng: np.random.Generator, ranges: SceneRanges) -> Camera:

@@ -109,6 +109,8 @@ class Amorphous:
     element: str = "C"
     density_per_angstrom3: float = 0.1
     """Atoms per volume [1/Å³]; 0.1 is carbon of 2 g/cm³."""
+    strength: float = 1.0
+    """Factor on the contrast, as for a grain."""
     region: Region | None = None
     """Where it is; elsewhere is vacuum. None: everywhere."""
     slope: Point = (0.0, 0.0)
