@@ -448,6 +448,7 @@ class TrueSpots:
     hkl: IntArray
     phase: tuple[str, ...]
     grain: IntArray
+    """Row in ``Truth.masks``; -1 for moiré of two grains."""
     amplitude: FloatArray
     """Of the fringe [counts]."""
     width: FloatArray
