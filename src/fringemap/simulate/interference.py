@@ -27,7 +27,7 @@ MOIRE = "moire"
 """Stands in place of a phase for fringes that two overlapping grains make together."""
 
 _FAINTEST = 1e-5
-"""Moiré fringes below this share of the incident intensity are not drawn: there can be thousands."""
+"""Fringes of second order below this share of the incident intensity are not drawn: there can be thousands."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def interfere_within(fringes: Fringes, scene: Scene) -> Fringes:
     hkl = np.concatenate([fringes.hkl, -fringes.hkl])
     gx, gy = np.concatenate([fringes.gx, -fringes.gx]), np.concatenate([fringes.gy, -fringes.gy])
     beams = np.concatenate([fringes.beams[:, 0], fringes.beams[:, 1]])
+    strong = 2 * np.abs(beams) * np.abs(beams).max(initial=0.0) > _FAINTEST
+    hkl, gx, gy, beams = hkl[strong], gx[strong], gy[strong], beams[strong]
     first, second = np.nonzero(~np.eye(len(beams), dtype=bool))
     product = beams[first] * np.conj(beams[second])
     listed = _is_drawn(gx[first] - gx[second], gy[first] - gy[second], scene)
