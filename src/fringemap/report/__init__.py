@@ -1,6 +1,15 @@
 """How results look: tables, maps, figures and pages."""
 
 from fringemap.report.results import Written, write_results
+from fringemap.report.run import write_index, write_run_json
 from fringemap.report.tables import Failure, write_errors_csv, write_summary_csv
 
-__all__ = ["Failure", "Written", "write_errors_csv", "write_results", "write_summary_csv"]
+__all__ = [
+    "Failure",
+    "Written",
+    "write_errors_csv",
+    "write_index",
+    "write_results",
+    "write_run_json",
+    "write_summary_csv",
+]

@@ -109,6 +109,17 @@ def pack_png(image: Pillow.Image, dpi: float | None = None) -> bytes:
     return stream.getvalue()
 
 
+def as_jpeg(png: bytes, *, longest_px: int | None = None) -> bytes:
+    """Make a PNG into a JPEG, a fifth of its size on noisy frames, without softening coloured lines."""
+    with Pillow.open(io.BytesIO(png)) as opened:
+        image = opened.convert("RGB")
+    if longest_px is not None:
+        image.thumbnail((longest_px, longest_px))
+    stream = io.BytesIO()
+    image.save(stream, format="jpeg", quality=88, subsampling=0)
+    return stream.getvalue()
+
+
 def to_png(figure: Figure) -> bytes:
     """Render a figure at its own resolution, without an alpha channel."""
     with house_style():

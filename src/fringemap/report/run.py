@@ -6,15 +6,20 @@ import dataclasses
 import enum
 import json
 import math
+from importlib.metadata import version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
+from fringemap.records import ScaleSource
 from fringemap.report.atomic import write_text
+from fringemap.report.templates import render
+from fringemap.report.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 RUN_NAME = "run.json"
@@ -75,3 +80,61 @@ def _plain_container(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     return [to_plain(item) for item in value]
+
+
+def write_index(path: Path, runs: Iterable[Mapping[str, Any]], *, title: str = "Results") -> None:
+    """Write the front page over all inputs of a run.
+
+    Parameters
+    ----------
+    path
+        ``OUT/index.html``.
+    runs
+        Records as in ``run.json``, each with ``folder``: the name of its folder beside the page. Only ``folder`` and
+        ``summary`` are read; page and thumbnail are linked if they are there.
+    title
+        What stands at the top.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    entries = [_index_entry(path.parent, run) for run in runs]
+    values = {"version": version("fringemap"), "title": title, "headline": _index_headline(entries), "runs": entries}
+    write_text(path, render("index.html.j2", **values))
+
+
+_LEVELS = {"done": "green", "partly failed": "amber"}
+
+
+def _index_entry(root: Path, run: Mapping[str, Any]) -> dict[str, Any]:
+    summary, folder = run["summary"], str(run["folder"])
+    pixel = summary.get("pixel_size_x_nm")
+    calibrated = pixel is not None and math.isfinite(pixel) and summary.get("scale_source") != ScaleSource.NONE.value
+    failed = [str(frame["message"]) for frame in run.get("frames", []) if frame.get("message")]
+    return {
+        "name": summary["input"],
+        "page": _link(root, folder, "report.html"),
+        "thumbnail": _link(root, folder, "figures/thumbnail.jpg"),
+        "status": summary["status"],
+        "level": _LEVELS.get(str(summary["status"]), "red"),
+        "n_frames": summary["n_frames"],
+        "n_spots": summary["n_spots"],
+        "n_unknown": summary["n_unknown_spots"],
+        "phases": summary["phases"] or "–",
+        "pixel": f"{pixel:.5g}" if calibrated else "–",
+        "remarks": "; ".join([*failed[:3], summary.get("warnings") or ""]).strip("; ") or "–",
+    }
+
+
+def _link(root: Path, folder: str, name: str) -> str | None:
+    # A name may hold what an address may not: blanks, '#', '%'.
+    return quote(f"{folder}/{name}") if (root / folder / name).exists() else None
+
+
+def _index_headline(entries: list[dict[str, Any]]) -> str:
+    named = sum(entry["phases"] != "–" for entry in entries)
+    failed = sum(entry["level"] != "green" for entry in entries)
+    said = f"{count(len(entries), 'input').capitalize()}: phases named in {named or 'none'}"
+    return f"{said}; {failed} failed at least in part." if failed else f"{said}."
