@@ -220,22 +220,18 @@ def _signal(path: Path, image: Any) -> Signal | None:
     tags = _get(image, "ImageTags")
     metadata = _metadata(tags, title)
     calibrations = _calibrations(data, len(shape))
-    kind = _get(data, "DataType")
     refusal = _refusal(tags, shape, calibrations)
-    if refusal or len(shape) < 2:
-        return unusable(title, refusal or "is a spectrum or a profile, not an image", metadata)
-    if len(shape) > 3:
-        return unusable(title, f"has {len(shape)} axes (4D-STEM?), not the 2 of an image or the 3 of a stack", metadata)
+    if refusal:
+        return unusable(title, refusal, metadata)
+    kind = _get(data, "DataType")
     dtype, channels = _pixel_type(kind, block)
     if dtype is None:
         return unusable(title, "holds complex numbers (a Fourier transform saved as an image)", metadata)
-    frame_shape = (shape[-2], shape[-1])
-    n_frames = math.prod(shape[:-2])
-    if n_frames * frame_shape[0] * frame_shape[1] * dtype.itemsize * math.prod(channels) != block.n_bytes:
-        raise ReadError(
-            f"{path.name} is damaged: {n_frames} frames of {frame_shape[0]} x {frame_shape[1]} pixels ({dtype}) "
-            f"do not make the {block.n_bytes:,} bytes that it holds; copy the file again"
-        )
+    n_frames, frame_shape = math.prod(shape[:-2]), (shape[-2], shape[-1])
+    if math.prod((*shape, *channels)) * dtype.itemsize != block.n_bytes:
+        pixels = " x ".join(str(n) for n in shape)
+        why = f"is damaged: {pixels} pixels of the type {dtype} do not make the {block.n_bytes:,} bytes that are stored"
+        return unusable(title, why, metadata)
     load = map_frames(path, offset=block.offset, dtype=dtype, n_frames=n_frames, frame_shape=(*frame_shape, *channels))
     return Signal(
         title=title,
@@ -282,9 +278,13 @@ def _stored_size(axis: Any) -> StoredSize:
 def _refusal(tags: Any, shape: tuple[int, ...], calibrations: list[StoredSize]) -> str:
     stored_as = str(_get(tags, "Meta Data", "Format") or "").casefold()
     if stored_as.startswith("spectrum image") or any(unit_kind(c.unit) is UnitKind.ENERGY for c in calibrations):
-        return "is a spectrum or a spectrum image, not an image" if len(shape) < 3 else "is a spectrum image"
+        return "is a spectrum or a spectrum image, not an image"
+    if len(shape) < 2:
+        return "is a spectrum or a profile, not an image"
     if stored_as.startswith("diffraction"):
         return "is a diffraction pattern"
+    if len(shape) > 3:
+        return f"has {len(shape)} axes (4D-STEM?), not the 2 of an image or the 3 of a stack"
     return ""
 
 

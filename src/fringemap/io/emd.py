@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from fringemap.errors import ReadError
+from fringemap.io.hdf5 import attribute, check_storage, text_attribute
 from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times, unusable
 from fringemap.io.units import UnitKind, unit_kind
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Deflate cannot pack more than 1032 bytes into one; a header that promises more is damaged.
-_HIGHEST_COMPRESSION = 1032
 _MOST_GROUPS = 10_000
 
 
@@ -37,24 +36,6 @@ def open_emd(path: Path) -> Content:
     except BaseException:
         file.close()
         raise
-
-
-def check_storage(path: Path, data: h5py.Dataset) -> None:
-    """Refuse a dataset whose shape cannot come from the bytes that are stored for it.
-
-    Raises
-    ------
-    ReadError
-        If the shape is not that of an array in this file.
-    """
-    stored = data.id.get_storage_size()
-    n_bytes = data.size * data.dtype.itemsize
-    factor = 1 if data.chunks is None else _HIGHEST_COMPRESSION
-    if stored > path.stat().st_size or n_bytes > factor * stored:
-        raise ReadError(
-            f"{path.name} is cut off or damaged: {data.name} announces {n_bytes:,} bytes, "
-            f"{stored:,} are stored; copy the file again"
-        )
 
 
 def _velox(path: Path, file: h5py.File) -> list[Signal]:
@@ -190,7 +171,7 @@ def _ncem(path: Path, file: h5py.File) -> list[Signal]:
     def visit(_name: str, item: Any) -> bool | None:
         nonlocal seen
         seen += 1
-        if isinstance(item, h5py.Group) and (item.attrs.get("emd_group_type") == 1 or "dim1" in item):
+        if isinstance(item, h5py.Group) and (attribute(item, "emd_group_type") == 1 or "dim1" in item):
             found.extend((item, data) for data in item.values() if _is_array(data))
         return True if seen > _MOST_GROUPS else None
 
@@ -245,22 +226,14 @@ def _ncem_axis(group: h5py.Group, number: int, n: int) -> StoredSize:
         return StoredSize()
     last = min(n, axis.shape[0]) - 1
     values = np.asarray([axis[0], axis[last]], dtype=np.float64) if last > 0 else np.zeros(2)
-    units = axis.attrs.get("units", "")
-    return StoredSize(float(values[1] - values[0]) / max(last, 1), hdf5_text(units))
+    return StoredSize(float(values[1] - values[0]) / max(last, 1), text_attribute(axis, "units"))
 
 
 def _ncem_metadata(file: h5py.File) -> Metadata:
     metadata: Metadata = {}
-    for group in (file.get("microscope"), file.get("user")):
-        if group is None:
-            continue
-        attributes = {str(key).casefold(): value for key, value in group.attrs.items()}
-        put(metadata, "instrument", hdf5_text(attributes.get("microscope name", attributes.get("name", ""))))
-        put_number(metadata, "high_tension_kv", attributes.get("voltage", attributes.get("accelerating voltage")), 1e-3)
-        put_number(metadata, "magnification", attributes.get("magnification"))
+    scope = file.get("microscope")
+    if isinstance(scope, h5py.Group):
+        put(metadata, "instrument", text_attribute(scope, "microscope name") or text_attribute(scope, "name"))
+        put_number(metadata, "high_tension_kv", text_attribute(scope, "voltage"), 1e-3)
+        put_number(metadata, "magnification", text_attribute(scope, "magnification"))
     return metadata
-
-
-def hdf5_text(value: Any) -> str:
-    """Read a text attribute, which HDF5 may hand over as bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

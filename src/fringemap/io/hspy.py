@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 
 from fringemap.errors import ReadError
-from fringemap.io.emd import check_storage, hdf5_text
-from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, put_number, regular_times, unusable
+from fringemap.io.hdf5 import attribute, check_storage, number_attribute, text_attribute
+from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, regular_times, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def _signal(path: Path, name: str, group: Any) -> Signal:
     if not isinstance(data, h5py.Dataset) or data.dtype.hasobject or data.ndim not in (2, 3):
         return unusable(name, "holds no image and no stack of images")
     axes = [_axis(group, k) for k in range(data.ndim)]
-    if any(axis.get("navigate", False) for axis in axes[-2:]):
+    if any(attribute(axis, "navigate") for axis in axes[-2:]):
         return unusable(name, "is a spectrum or a spectrum image, not an image")
     check_storage(path, data)
     n_frames = int(data.shape[0]) if data.ndim == 3 else 1
@@ -56,34 +56,28 @@ def _signal(path: Path, name: str, group: Any) -> Signal:
     )
 
 
-def _axis(group: h5py.Group, k: int) -> dict[str, Any]:
+def _axis(group: h5py.Group, k: int) -> h5py.Group | None:
     axis = group.get(f"axis-{k}")
-    return dict(axis.attrs) if isinstance(axis, h5py.Group) else {}
+    return axis if isinstance(axis, h5py.Group) else None
 
 
-def _size(axis: dict[str, Any]) -> StoredSize:
-    unit = hdf5_text(axis.get("units", ""))
-    scale = axis.get("scale")
-    value = float(scale) if isinstance(scale, int | float | np.integer | np.floating) else float("nan")
+def _size(axis: h5py.Group | None) -> StoredSize:
+    unit = text_attribute(axis, "units")
     # HyperSpy writes its None as a word.
-    return StoredSize(value, "" if unit == "_None_" else unit)
+    return StoredSize(number_attribute(axis, "scale"), "" if unit == "_None_" else unit)
 
 
-def _times(axes: list[dict[str, Any]], n_frames: int) -> NDArray[np.float64] | None:
+def _times(axes: list[h5py.Group | None], n_frames: int) -> NDArray[np.float64] | None:
     step = _size(axes[0])
     return regular_times(n_frames, step.value) if len(axes) == 3 and step.unit in ("s", "sec") else None
 
 
 def _metadata(group: h5py.Group, name: str) -> Metadata:
-    def attributes(where: str) -> dict[str, Any]:
-        found = group.get(f"metadata/{where}")
-        return dict(found.attrs) if isinstance(found, h5py.Group) else {}
-
+    general, scope = group.get("metadata/General"), group.get("metadata/Acquisition_instrument/TEM")
     metadata: Metadata = {}
-    general, scope = attributes("General"), attributes("Acquisition_instrument/TEM")
-    put(metadata, "title", hdf5_text(general.get("title", "")) or name)
-    put(metadata, "date", f"{hdf5_text(general.get('date', ''))} {hdf5_text(general.get('time', ''))}")
-    put(metadata, "instrument", hdf5_text(scope.get("microscope", "")))
-    put_number(metadata, "high_tension_kv", scope.get("beam_energy"))
-    put_number(metadata, "magnification", scope.get("magnification"))
+    put(metadata, "title", text_attribute(general, "title") or name)
+    put(metadata, "date", f"{text_attribute(general, 'date')} {text_attribute(general, 'time')}")
+    put(metadata, "instrument", text_attribute(scope, "microscope"))
+    put(metadata, "high_tension_kv", number_attribute(scope, "beam_energy"))
+    put(metadata, "magnification", number_attribute(scope, "magnification"))
     return metadata
