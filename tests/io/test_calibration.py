@@ -67,8 +67,14 @@ def test_sampling_is_called_coarse_where_no_lattice_could_show(size_nm, coarse):
     assert any("too coarse" in warning for warning in warnings) == coarse
 
 
+@pytest.mark.parametrize(("given_nm", "told"), [(0.02, False), (0.0225, False), (0.024, True), (0.2, True)])
+def test_the_user_is_told_of_a_size_far_from_that_of_the_file(given_nm, told):
+    _scale, warnings, _flags = compute_scale(signal((0.02, "nm")), ReadSettings(pixel_size_nm=given_nm))
+    assert any("the file says 0.02 nm" in warning for warning in warnings) == told
+
+
 def test_the_user_overrides_a_header_and_an_absent_size():
-    for stored in ((0.5, "nm"), None):
+    for stored in ((0.021, "nm"), None):
         scale, warnings, _flags = compute_scale(signal(stored), ReadSettings(pixel_size_nm=0.02))
         assert scale.pixel_size_angstrom == pytest.approx((0.2, 0.2))
         assert scale.source is ScaleSource.USER

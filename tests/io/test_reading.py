@@ -254,6 +254,12 @@ def test_digitalmicrograph_units_decide_what_an_image_is(unit, expected, tmp_pat
         assert (series.scale is not None) == expected
 
 
+def test_a_digitalmicrograph_file_of_four_axes_is_refused(tmp_path):
+    write_dm(tmp_path / "cube.dm4", np.zeros((2, 3, 40, 40), np.int16))
+    with pytest.raises(ReadError, match="has 4 axes"):
+        read(tmp_path / "cube.dm4")
+
+
 def test_one_angstrom_in_an_mrc_cell_is_a_default_not_a_measurement(tmp_path, rng):
     with mrcfile.new(tmp_path / "default.mrc") as file:
         file.set_data(rng.random((40, 41), dtype=np.float32))

@@ -19,6 +19,9 @@ SMALLEST_ANGSTROM, LARGEST_ANGSTROM = 1e-3, 1e5
 USER_SIGMA, HEADER_SIGMA = 0.01, 0.025
 """Relative standard errors: of a size that the user vouches for, and of a maker's own calibration."""
 
+CONTRADICTION = 0.15
+"""A size given by the user that differs by more than this share from the file's is pointed out."""
+
 ANISOTROPY = 1e-3
 """Pixels whose sides differ by more than this share are flagged."""
 
@@ -60,7 +63,7 @@ def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None,
     else:
         return None, [f"the pixel size is unknown ({why}); {_GIVE}"], Flag.UNCALIBRATED
     warnings, flags = _judge(scale)
-    return scale, warnings, flags
+    return scale, _contradiction(scale, stored) + warnings, flags
 
 
 def stored_pixel_size(sizes: tuple[StoredSize, StoredSize]) -> tuple[tuple[float, float] | None, str]:
@@ -99,6 +102,14 @@ def _user_scale(settings: ReadSettings, stored: tuple[float, float] | None) -> S
     cols = 10.0 * settings.pixel_size_nm
     rows = cols * (stored[0] / stored[1] if stored else 1.0)
     return Scale((rows, cols), _sigma(settings, USER_SIGMA), ScaleSource.USER)
+
+
+def _contradiction(scale: Scale, stored: tuple[float, float] | None) -> list[str]:
+    """Tell the user if the size given and that of the file are further apart than calibrations ever are."""
+    given = scale.pixel_size_angstrom
+    if stored is None or abs(given[1] / stored[1] - 1.0) <= CONTRADICTION:
+        return []
+    return [f"the file says {stored[1] / 10:.6g} nm per pixel, you gave {given[1] / 10:.6g} nm, which is used"]
 
 
 def _sigma(settings: ReadSettings, default: float) -> float:
