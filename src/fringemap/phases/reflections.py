@@ -271,8 +271,8 @@ def _images(rotations: IntArray, hkl: IntArray) -> FloatArray:
     Whole numbers kept as float64, exact far beyond any index: that lets BLAS multiply them.
     """
     side_by_side = rotations.transpose(1, 0, 2).reshape(3, -1).astype(np.float64)
-    images: FloatArray = (hkl.astype(np.float64) @ side_by_side).reshape(len(hkl), -1, 3).transpose(1, 0, 2)
-    return images
+    images: FloatArray = (hkl.astype(np.float64) @ side_by_side).reshape(len(hkl), len(rotations), 3)
+    return images.transpose(1, 0, 2)
 
 
 def _rank(hkl: FloatArray) -> FloatArray:
@@ -352,7 +352,7 @@ def _factors_and_bounds(structure: Structure, hkl: IntArray) -> tuple[NDArray[np
 
 
 def _waves(hkl: IntArray, fract: FloatArray) -> NDArray[np.complex128]:
-    """exp(2 pi i hkl · r) of every plane and atom, shape (n, n_atoms), as a product of three waves from small tables."""
+    """exp(2 pi i hkl · r) of every plane and atom, (n, n_atoms): the product of three waves from small tables."""
     waves = np.ones((len(hkl), len(fract)), dtype=np.complex128)
     for axis in range(3):
         indices, which = np.unique(hkl[:, axis], return_inverse=True)
