@@ -7,6 +7,8 @@ heavy, so that ``fringemap --help`` stays quick.
 from __future__ import annotations
 
 import dataclasses
+import json
+import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,6 +16,7 @@ from fringemap.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -102,7 +105,7 @@ class SpotSettings(Settings):
         minimum=1e-9,
         maximum=1e4,
     )
-    d_min_angstrom: float = setting(0.8, "Smallest d-spacing looked for", unit="Å", minimum=0.1)
+    d_min_angstrom: float = setting(1.0, "Smallest d-spacing looked for", unit="Å", minimum=0.1)
     d_max_angstrom: float = setting(12.0, "Largest d-spacing looked for", unit="Å", minimum=0.2)
     min_grain_nm: float = setting(2.0, "Smallest grain whose (wide) spots are looked for", unit="nm", minimum=0.2)
 
@@ -152,7 +155,8 @@ class MapSettings(Settings):
 
     map: Literal["amplitude", "otsu"] = setting(
         "amplitude",
-        "amplitude: fringe amplitude and a mask at a false-discovery rate; otsu: masked inverse FFT and Otsu, as in the paper",
+        "amplitude: fringe amplitude and a mask at a false-discovery rate; "
+        "otsu: masked inverse FFT and Otsu, as in the paper",
     )
     resolution_nm: float | None = setting(
         None,
@@ -183,3 +187,78 @@ class AnalysisSettings(Settings):
     phases: PhaseSettings = PhaseSettings()
     maps: MapSettings = MapSettings()
     report: ReportSettings = ReportSettings()
+
+
+def settings_from_mapping(given: Mapping[str, Any], *, origin: str = "the settings") -> AnalysisSettings:
+    """Make settings from nested mappings, section by section, as a TOML file or a run.json holds them.
+
+    Raises
+    ------
+    SettingsError
+        A section or setting is unknown, or a value has the wrong type or is out of range; ``origin`` says where.
+    """
+    sections = {f.name: f.type for f in dataclasses.fields(AnalysisSettings)}
+    made: dict[str, Settings] = {}
+    for name, values in given.items():
+        if name not in sections:
+            raise SettingsError(f"{origin}: there is no section [{name}]; sections are {', '.join(sections)}")
+        made[name] = _section_from_mapping(globals()[str(sections[name])], values, f"{origin}, section [{name}]")
+    return AnalysisSettings(**made)  # type: ignore[arg-type]
+
+
+def _section_from_mapping(section: type[Settings], values: Any, origin: str) -> Settings:
+    from pydantic import TypeAdapter, ValidationError  # slow to import, and seldom needed
+
+    known = [f.name for f in dataclasses.fields(section)]
+    if not hasattr(values, "items"):
+        raise SettingsError(f"{origin} is no table of settings")
+    for key in values:
+        if key not in known:
+            raise SettingsError(f"{origin}: there is no setting {key}; settings are {', '.join(known)}")
+    try:
+        made: Settings = TypeAdapter(section).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{origin}: {where} = {first['input']!r}: {first['msg'].lower()}") from error
+    return made
+
+
+def read_settings(path: Path) -> AnalysisSettings:
+    """Read settings from a TOML file with the sections of ``AnalysisSettings``; what it leaves out has its default.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, is no TOML, or holds an unknown or impossible setting.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}; check the name of the settings file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no valid TOML: {error}") from error
+    return settings_from_mapping(given, origin=str(path))
+
+
+def settings_to_toml(settings: AnalysisSettings) -> str:
+    """Write settings as a TOML file that ``read_settings`` takes, each with its unit and help as a comment."""
+    lines = []
+    for section in dataclasses.fields(settings):
+        lines.append(f"[{section.name}]")
+        values = getattr(settings, section.name)
+        for f in dataclasses.fields(values):
+            unit = f" [{f.metadata['unit']}]" if f.metadata["unit"] else ""
+            value = getattr(values, f.name)
+            assigned = f"{f.name} = {_toml_value(value)}" if value is not None else f"# {f.name} ="
+            lines.append(f"{assigned}  # {f.metadata['help']}{unit}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

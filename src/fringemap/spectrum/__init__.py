@@ -2,6 +2,7 @@
 
 from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
 from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
+from fringemap.spectrum.display import paper_view, reduce_frame, shown_spectrum
 from fringemap.spectrum.profile import compute_profile
 
 __all__ = [
@@ -12,7 +13,10 @@ __all__ = [
     "frequency_axes",
     "half_shape",
     "nyquist",
+    "paper_view",
     "read_block",
+    "reduce_frame",
+    "shown_spectrum",
     "to_bins",
     "whiten",
     "whole_spectrum",

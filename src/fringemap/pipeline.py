@@ -1,0 +1,114 @@
+"""The whole analysis of one frame, and of one series, on one screen."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fringemap.maps import compute_maps
+from fringemap.phases import load_references, match_spots
+from fringemap.records import FLAG_MEANING, Flag, FrameResult
+from fringemap.settings import AnalysisSettings
+from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_spectrum
+from fringemap.spots import find_rings, find_spots, spot_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from fringemap.records import Frame, Reflections
+
+# Of a frame these are the reader's business, and their sentences come with the series.
+_SAID_BY_READER = Flag.UNCALIBRATED | Flag.COARSE_SAMPLING | Flag.ANISOTROPIC_PIXELS
+
+
+def load_phases(settings: AnalysisSettings) -> tuple[Reflections, ...]:
+    """Reflections of every phase that the settings name, down to the smallest d-spacing looked for.
+
+    Raises
+    ------
+    StructureError
+        A name is unknown or a file unusable.
+    """
+    return load_references(settings.phases, d_min_angstrom=settings.spots.d_min_angstrom)
+
+
+def analyze_frame(
+    frame: Frame, references: Sequence[Reflections], *, settings: AnalysisSettings | None = None, workers: int = 1
+) -> FrameResult:
+    """Find the spots of a frame, say which phases explain them, and map each phase.
+
+    Parameters
+    ----------
+    frame
+        Any shape; calibrated.
+    references
+        From ``load_phases``.
+    workers
+        Threads of the large transform.
+
+    Raises
+    ------
+    CalibrationError
+        The frame has no pixel size.
+    ReadError
+        The frame is constant.
+    """
+    settings = settings or AnalysisSettings()
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "spectrum"):
+        diffractogram = compute_diffractogram(frame, settings=settings.spectrum, workers=workers)
+    with _timed(seconds, "spots"):
+        spots = find_spots(diffractogram, settings=settings.spots)
+    with _timed(seconds, "profile"):
+        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, spots))
+        rings = find_rings(profile, spots, settings=settings.spots)
+    with _timed(seconds, "phases"):
+        match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
+    with _timed(seconds, "maps"):
+        maps = compute_maps(diffractogram, spots, match, settings=settings.maps)
+    with _timed(seconds, "pictures"):
+        thumbnail = reduce_frame(frame.image)
+        picture, g_edge = shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
+    return FrameResult(
+        name=frame.name,
+        index=frame.index,
+        time_s=frame.time_s,
+        frame_shape=diffractogram.frame_shape,
+        scale=diffractogram.scale,
+        spots=spots,
+        rings=rings,
+        profile=profile,
+        match=match,
+        maps=maps,
+        thumbnail=thumbnail,
+        shown_spectrum=picture,
+        shown_g_max=g_edge,
+        seconds=seconds,
+        flags=diffractogram.flags,
+        warnings=_sentences(diffractogram.flags),
+    )
+
+
+def analyze_series(
+    frames: Iterable[Frame],
+    references: Sequence[Reflections],
+    *,
+    settings: AnalysisSettings | None = None,
+    workers: int = 1,
+) -> Iterator[FrameResult]:
+    """Analyse frame after frame, as they come; memory holds one."""
+    for frame in frames:
+        yield analyze_frame(frame, references, settings=settings, workers=workers)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start
+
+
+def _sentences(flags: Flag) -> tuple[str, ...]:
+    said = [FLAG_MEANING[flag] for flag in FLAG_MEANING if flag & flags and not flag & _SAID_BY_READER]
+    return tuple(f"{text[0].upper()}{text[1:]}." for text in said)

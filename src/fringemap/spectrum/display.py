@@ -1,0 +1,96 @@
+"""Pictures of a diffractogram: for people, never for measuring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.fft
+
+from fringemap.spectrum.axes import bin_size
+
+if TYPE_CHECKING:
+    from fringemap.records import Diffractogram, Frame, Image
+
+_MOST_PIXELS = 1024
+# Of the paper's recipe: the side from which the middle is cut out, and the gain that it calls 80 % up.
+_PAPER_SIDE = 2048
+_PAPER_GAIN = 1.8
+
+
+def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tuple[Image, tuple[float, float]]:
+    """Whole, centred diffractogram over its background, small enough to look at.
+
+    Parameters
+    ----------
+    d_min_angstrom
+        The picture ends at this d-spacing, or at the Nyquist frequency.
+
+    Returns
+    -------
+    picture
+        log10 of the whitened power, at most 1024 px a side, odd: zero frequency is the middle pixel. Each pixel is the
+        brightest of the bins that it stands for, so that sharp spots survive.
+    g_edge
+        |gy| and |gx| at the outer edges of the picture [1/Å].
+    """
+    (rows, cols), (step_y, step_x) = diffractogram.frame_shape, bin_size(diffractogram.frame_shape, diffractogram.scale)
+    last_row = min((rows - 1) // 2, int(np.ceil(1 / d_min_angstrom / step_y)))
+    last_col = min((cols - 1) // 2, int(np.ceil(1 / d_min_angstrom / step_x)))
+    factors = [_odd_factor(2 * last + 1) for last in (last_row, last_col)]
+    (last_row, n_rows), (last_col, n_cols) = (
+        _fit(last, factor) for last, factor in zip((last_row, last_col), factors, strict=True)
+    )
+    row = np.arange(-last_row, last_row + 1)
+    right = diffractogram.power[row, : last_col + 1] / diffractogram.background[row, : last_col + 1]
+    whole = np.concatenate([right[::-1, :0:-1], right], axis=1)
+    pooled = whole.reshape(n_rows, factors[0], n_cols, factors[1]).max(axis=(1, 3))
+    return np.log10(np.maximum(pooled, np.float32(1e-3))), ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
+
+
+def _odd_factor(n: int) -> int:
+    factor = -(-n // _MOST_PIXELS)
+    return factor + (factor + 1) % 2
+
+
+def _fit(last: int, factor: int) -> tuple[int, int]:
+    """Last bin, not beyond the one given, for which all bins make whole groups around the middle; and their number."""
+    n = (2 * last + 1) // factor
+    n -= (n + 1) % 2
+    return (n * factor - 1) // 2, n
+
+
+def reduce_frame(image: Image, *, most_px: int = _MOST_PIXELS) -> Image:
+    """Frame averaged over square blocks to at most ``most_px`` a side; rows and columns left over are dropped."""
+    factor = -(-max(image.shape) // most_px)
+    rows, cols = (n // factor for n in image.shape)
+    if factor == 1:
+        return image
+    # Summed along rows first: contiguous, and a tenth of the time of one mean over two axes.
+    by_rows = image[: rows * factor].reshape(rows, factor, -1).sum(axis=1)
+    reduced: Image = by_rows[:, : cols * factor].reshape(rows, cols, factor).sum(axis=2)
+    return reduced * np.float32(1 / factor**2)
+
+
+def paper_view(frame: Frame) -> Image:
+    """Draw the FFT image as the paper does: log, scaled, middle cut out, mean removed, weighted by radius, brightened.
+
+    Returns
+    -------
+    Image
+        Zero frequency centred, values 0 to 1; the middle 2048 of larger frames.
+
+    Notes
+    -----
+    No window, so that the cross-shaped streak of the edges shows. The paper keeps its radial factor in a table that it
+    does not print; an exponential rise to the edge of the picture, from 0.5 to 1, stands in for it.
+    """
+    logarithm = np.log1p(np.abs(scipy.fft.fftshift(scipy.fft.fft2(frame.image))))
+    scaled = (logarithm - logarithm.min()) / max(float(np.ptp(logarithm)), 1e-30)
+    cut = tuple(slice((n - min(n, _PAPER_SIDE)) // 2, (n + min(n, _PAPER_SIDE)) // 2) for n in scaled.shape)
+    middle = scaled[cut]
+    y, x = (np.linspace(-1, 1, n) for n in middle.shape)
+    factor = 0.5 * 2.0 ** np.minimum(np.hypot(y[:, None], x), 1.0)
+    view = (middle - middle.mean()) * factor * _PAPER_GAIN
+    shown: Image = np.clip(view / max(float(view.max()), 1e-30) * _PAPER_GAIN, 0.0, 1.0).astype(np.float32)
+    return shown
