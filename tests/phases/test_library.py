@@ -29,8 +29,8 @@ DENSITIES = {
     "Li3PO4 beta": 2.46, "Li3PO4 gamma": 2.46, "LiBr": 3.464, "LiCl": 2.07, "LiF": 2.64,
     "LiH": 0.78, "LiI": 4.06, "LiNO3": 2.38, "LiOH": 1.45, "LiOH.H2O": 1.51, "MgO": 3.6, "MoS2": 5.06,
     "Na": 0.97, "Na2CO3": 2.54, "Na2S": 1.856, "NaCl": 2.17, "NaF": 2.78, "NaH": 1.39, "Ni": 8.90, "NiO": 6.72,
-    "Pt": 21.5, "Si": 2.3296, "SiO2 quartz": 2.648, "SrTiO3": 5.1, "TiO2 anatase": 3.9, "TiO2 brookite": 4.12, "TiO2 rutile": 4.23,
-    "ZnO": 5.6, "Zr": 6.52, "ZrO2": 5.68,
+    "Pt": 21.5, "Si": 2.3296, "SiO2 quartz": 2.648, "SrTiO3": 5.1, "TiO2 anatase": 3.9, "TiO2 brookite": 4.12,
+    "TiO2 rutile": 4.23, "ZnO": 5.6, "Zr": 6.52, "ZrO2": 5.68,
 }  # fmt: skip
 
 # What the field expects of its phases: d in Å, and the ring intensity (multiplicity x |F|² x d) where it was known,
