@@ -74,7 +74,8 @@ class _FrameCache:
 
     def __init__(self, data: h5py.Dataset) -> None:
         n_rows, n_cols, n_frames = data.shape
-        deep = data.chunks[2] if data.chunks else 1
+        # Without chunks the frames are interleaved pixel by pixel: fetch as many at once as may be held.
+        deep = data.chunks[2] if data.chunks else n_frames
         most = max(1, self._LARGEST_BYTES // max(1, n_rows * n_cols * data.dtype.itemsize))
         self._data = data
         self._depth = max(1, min(deep, most, n_frames))
