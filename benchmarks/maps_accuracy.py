@@ -86,7 +86,7 @@ def print_noise(repeats, rng):
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10, help="frames for each row")
+    parser.add_argument("--repeats", type=int, default=8, help="frames for each row")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)

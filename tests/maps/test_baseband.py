@@ -36,8 +36,9 @@ def demodulate_slowly(frame, pixel, g, radius, shape):
     at = [(np.arange(m) + 0.5) * n / m - 0.5 for m, n in zip(shape, frame.shape, strict=True)]
     waves, apertures = [], []
     for n, p, centre, x in zip((n_rows, n_cols), pixel, (g[1], g[0]), at, strict=True):
-        nearest = round(centre / (1.0 / (n * p)))
-        reach = min(int(np.ceil(REACH * radius * n * p)), (len(x) - 1) // 2)
+        bin_width = 1.0 / (n * p)
+        nearest = round(centre / bin_width)
+        reach = min(int(np.ceil(REACH * radius / bin_width)), (len(x) - 1) // 2)
         k = np.arange(nearest - reach, nearest + reach + 1)
         apertures.append(np.exp(-np.log(2) * ((k / (n * p) - centre) / radius) ** 2))
         waves.append((k % n, np.exp(2j * np.pi * np.outer(x, k / n - centre * p))))

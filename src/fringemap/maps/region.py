@@ -36,6 +36,11 @@ _PEAKS_PER_CELL = 4.0
 _LEAST_MEAN = 0.4
 """Windowed mean of t - 1 below which a spot has no plateau: two standard errors of that mean."""
 
+_LEAST_EDGE = 2.0
+"""Least power of an edge, in standard deviations of the noise."""
+_EDGE_MODEL = 0.01
+"""Standard error of where half of the plateau stands for the edge, in resolutions: other spots' fringes end there too."""
+
 # Disc of radius a blurred by a Gaussian of standard deviation s: the squared amplitude at its edge, over the plateau as
 # _plateau finds it. A straight edge would be 0.28. Made by brute force; tests do it again.
 _DISC_RADIUS = np.array([0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 14.0, 20.0, 28.0])
@@ -90,8 +95,8 @@ def find_region(whitened: Image, *, resolution: float, grid: Grid, false_discove
 
     Notes
     -----
-    The standard error counts what noise does to the position of the edge, and the map pixels' size. It knows nothing of
-    grains that were not seen at all.
+    The standard error counts what noise does to the position of the edge, the map pixels' size, and the model of the
+    edge. It knows nothing of grains that were not seen at all.
     """
     block = _block_size(grid, resolution)
     seeds = find_seeds(whitened, rate=false_discovery_rate, every=block, cell_px=resolution**2 / grid.cell_area)
@@ -208,7 +213,9 @@ def _grow_to_edges(whitened: Image, seeds: Mask, plateau: _Plateau, resolution: 
         by_rows += spread_cols(weight, k) * by_block_rows(t, k)
     near = _near(seeds, k, resolution, grid)
     by_rows -= spread_cols(plateau.offset, k)
-    scale = near / np.maximum(plateau.expected, np.float32(1e-6))
+    # Where the plateau is hardly above the noise, half of it would be noise.
+    least = _LEAST_EDGE / _EDGE_LEVEL.min() * np.sqrt((plateau.weight**2).sum(axis=0)) + 1e-6
+    scale = near / np.maximum(plateau.expected, least)
     by_rows *= spread_cols(scale.astype(np.float32, copy=False), k)
     labels = _seeded_labels(weighted >= _EDGE_LEVEL.min(), seeds)
     mask = _settle_levels(weighted, labels, resolution, grid)
@@ -259,9 +266,10 @@ def _fill_small_holes(mask: Mask, largest: float) -> Mask:
 
 
 def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) -> float:
-    """Standard error of the area [Å²]: each piece of edge, as long as noise is alike, moves on its own.
+    """Standard error of the area [Å²].
 
-    At the edge the weighted sum has the slope 0.4 P / s, with P its plateau and s the standard deviation of the
+    Each piece of edge, as long as noise is alike, moves on its own; so does each map pixel on the edge, by its size; and
+    all edges together by what half of the plateau is off. At the edge the weighted sum has the slope 0.4 P / s, with P its plateau and s the standard deviation of the
     aperture's blur, and the noise sum(w² (1 + P / 2)).
     """
     blur = resolution / _FWHM
@@ -273,7 +281,8 @@ def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) ->
     k = plateau.block
     by_noise = k * k * float((shift_squared * block_means(length, k)).sum(dtype=np.float64)) * alike
     by_pixels = float(np.count_nonzero(length)) * grid.cell_area**2 / 12.0
-    return math.sqrt(by_noise + by_pixels)
+    by_model = (_EDGE_MODEL * resolution * float(length.sum(dtype=np.float64))) ** 2
+    return math.sqrt(by_noise + by_pixels + by_model)
 
 
 def _edge_length(mask: Mask, grid: Grid) -> Image:

@@ -24,8 +24,10 @@ GOOD_POWER = 40.0
 """Fringe power over noise that a region's edge asks for; beyond it a finer map is worth more."""
 LEAST_POWER = 12.0
 """Fringe power over noise that lets a region be seen at all among many map pixels."""
-_HALF_PLANES = 0.25
+_PART_OF_G = 0.25
 """Largest aperture radius over |g|: the aperture stays clear of the zero frequency."""
+_PART_TO_MATE = 1.0 / 3.0
+"""Largest aperture radius over the distance to a spot of the same phase, whose fringes end at the same edge."""
 _COARSEST = 1.0 / 10.0
 """Largest resolution over the frame's shorter side. The highest of all noise peaks, taken for a spot, then marks 0.3 %
 of the area on average; with 1 / 8 it would be 0.7 %."""
@@ -89,7 +91,11 @@ def _resolution_for_spot(diffractogram: Diffractogram, spots: Spots, i: int, mem
     diameter = _grain_diameter(spots, i, grid)
     good, least = (_resolution_for_power(diffractogram, spots, i, power, grid) for power in (GOOD_POWER, LEAST_POWER))
     wanted = min(good, max(diameter / 4.0, min(least, diameter / 2.0)))
-    clear = max(resolution_of(_HALF_PLANES * float(spots.g[i])), _resolution_beside_others(spots, i, members))
+    clear = max(
+        resolution_of(_PART_OF_G * float(spots.g[i])),
+        _resolution_beside_mates(spots, i, members),
+        _resolution_beside_others(spots, i, members),
+    )
     return max(wanted, min(clear, diameter / 2.0))
 
 
@@ -116,6 +122,15 @@ def _background_at(diffractogram: Diffractogram, spots: Spots, i: int, grid: Gri
     row = round(float(spots.gy[i]) * grid.frame_shape[0] * grid.frame_pixel[0]) % n_rows
     col = min(round(float(spots.gx[i]) * grid.frame_shape[1] * grid.frame_pixel[1]), n_cols - 1)
     return float(diffractogram.background[row, col])
+
+
+def _resolution_beside_mates(spots: Spots, i: int, members: IntArray) -> float:
+    """Resolution at which the aperture leaves out the phase's other spots [Å]."""
+    mates = members[members != i]
+    if len(mates) == 0:
+        return 0.0
+    distance = distance_to_spots(spots.gx[i], spots.gy[i], spots.gx[mates], spots.gy[mates])
+    return resolution_of(max(_PART_TO_MATE * float(distance.min()), 1e-9))
 
 
 def _resolution_beside_others(spots: Spots, i: int, members: IntArray) -> float:
