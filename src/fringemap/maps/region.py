@@ -39,7 +39,7 @@ _LEAST_MEAN = 0.4
 _LEAST_EDGE = 2.0
 """Least power of an edge, in standard deviations of the noise."""
 _EDGE_MODEL = 0.01
-"""Standard error of where half of the plateau stands for the edge, in resolutions: other spots' fringes end there too."""
+"""Standard error of taking half of the plateau for the edge, in resolutions: other spots' fringes end there too."""
 
 # Disc of radius a blurred by a Gaussian of standard deviation s: the squared amplitude at its edge, over the plateau as
 # _plateau finds it. A straight edge would be 0.28. Made by brute force; tests do it again.
@@ -268,9 +268,9 @@ def _fill_small_holes(mask: Mask, largest: float) -> Mask:
 def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) -> float:
     """Standard error of the area [Å²].
 
-    Each piece of edge, as long as noise is alike, moves on its own; so does each map pixel on the edge, by its size; and
-    all edges together by what half of the plateau is off. At the edge the weighted sum has the slope 0.4 P / s, with P its plateau and s the standard deviation of the
-    aperture's blur, and the noise sum(w² (1 + P / 2)).
+    Each piece of edge, as long as noise is alike, moves on its own; so does each map pixel on the edge, by its size;
+    and all edges together by what half of the plateau is off. At the edge the weighted sum has the slope 0.4 P / s, with
+    P its plateau and s the standard deviation of the aperture's blur, and the noise sum(w² (1 + P / 2)).
     """
     blur = resolution / _FWHM
     variance = (plateau.weight**2 * (1.0 + 0.5 * plateau.power)).sum(axis=0)
