@@ -42,6 +42,12 @@ class Distortion:
         covariance: FloatArray = np.asarray(np.linalg.inv(self.precision), np.float64)
         return covariance
 
+    @property
+    def potential(self) -> float:
+        """Log of the integral over (s, e1, e2), but for a constant: differences of it are log evidence."""
+        log_det = float(np.linalg.slogdet(self.precision)[1])
+        return 0.5 * float(self.pull @ self.mean) - 0.5 * log_det
+
     def with_evidence(self, evidence: Iterable[Distortion]) -> Distortion:
         """Add what grains say."""
         precision, pull = self.precision, self.pull

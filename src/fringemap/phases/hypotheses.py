@@ -9,7 +9,7 @@ ellipse, the further spots, the missing ones and the prior; ``weigh`` integrates
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,6 +195,14 @@ class Weighed:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def take(self, rows: IntArray) -> Weighed:
+        """Return these rows in this order."""
+        return Weighed(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def add(self, log_prior: FloatArray) -> Weighed:
+        """Return the same with this much more score."""
+        return replace(self, score=self.score + log_prior)
 
 
 def weigh(

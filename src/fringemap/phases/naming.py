@@ -11,8 +11,9 @@ import numpy as np
 from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
 from fringemap.phases.distortion import prior_distortion
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
-from fringemap.phases.posterior import GRAINS_EXPECTED, grain_probabilities
+from fringemap.phases.posterior import UNLISTED
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
+from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
 
@@ -86,6 +87,10 @@ def name_spots(
     named = {phase for phase, q in q_values.items() if q <= settings.false_names and errors[phase] < 0.5}
     matches: list[SpotMatch | None] = [None] * len(spots)
     for grain in explanation.grains:
+        if grain.reference == UNLISTED:
+            for spot in grain.spots:
+                matches[spot] = _name_unlisted(frame, grain, spot)
+            continue
         for match, spot in zip(_name_grain(frame, grain, grain.reference in named, q_values), grain.spots, strict=True):
             matches[spot] = match
     singles = _single_spots(frame, [row for row, match in enumerate(matches) if match is None], named)
@@ -97,8 +102,8 @@ def _phase_errors(explanation: Explanation) -> dict[int, float]:
     """For each reference that explains some grain best, the probability that it is not in the frame."""
     errors: dict[int, float] = {}
     for grain in explanation.grains:
-        wrong = 1.0 - float(grain_probabilities(grain)[grain.reference])
-        errors[grain.reference] = errors.get(grain.reference, 1.0) * wrong
+        if grain.reference != UNLISTED:
+            errors[grain.reference] = min(errors.get(grain.reference, 1.0), 1.0 - grain.probability)
     return errors
 
 
@@ -110,12 +115,13 @@ def _q_values(errors: dict[int, float]) -> dict[int, float]:
 
 
 def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int, float]) -> list[SpotMatch]:
-    probabilities = grain_probabilities(grain)
-    own = float(probabilities[grain.reference])
+    probabilities = grain.probabilities
+    own = grain.probability
     phase = frame.references[grain.reference].phase
     close = [int(r) for r in np.argsort(-probabilities, kind="stable") if probabilities[r] * RIVAL_ODDS >= own]
     rivals = [reference for reference in close if reference != grain.reference]
-    axis = "".join(f" {index}" for index in grain.zone_axis).strip()
+    assert grain.zone_axis is not None  # only unlisted lattices have none
+    axis = " ".join(str(index) for index in grain.zone_axis)
     story = f"{len(grain.spots)} spots fit {phase} [{axis}]"
     if rivals:
         story += "; within 10:1 also " + ", ".join(
@@ -134,6 +140,15 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
         else:
             matches.append(SpotMatch(None, (best, *others), 1.0 - own, flags | extra, story))
     return matches
+
+
+def _name_unlisted(frame: _Frame, grain: Grain, spot: int) -> SpotMatch:
+    """Say of a spot that it belongs to a lattice, and which phases come nearest."""
+    likely = [int(r) for r in np.argsort(-grain.probabilities, kind="stable")[:3] if grain.probabilities[r] > 0.02]
+    rivals = tuple(c for r in likely if (c := _nearest(frame, spot, r, float(grain.probabilities[r]))) is not None)
+    story = f"one of {len(grain.spots)} spots of a lattice that no phase of the list explains well enough"
+    unknown = 1.0 - max((float(grain.probabilities[r]) for r in likely), default=0.0)
+    return SpotMatch(None, rivals, unknown, remark=story)
 
 
 def _forbidden(frame: _Frame, reference: int, hkl: tuple[int, int, int], shown: float) -> Flag:
@@ -176,7 +191,7 @@ def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     priors = []
     for number, reflections in enumerate(frame.references):
         weight = np.where(np.isfinite(reflections.intensity), reflections.intensity, 1.0) ** 0.5
-        rate = SINGLES_EXPECTED if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), 4)
+        rate = SINGLES_EXPECTED if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), FEWEST_REAL)
         priors.append(np.log(np.maximum(rate * weight / max(float(weight.sum()), 1e-12), 1e-12)))
     return priors
 
@@ -185,7 +200,8 @@ def _log_density(frame: _Frame, spot: int, in_sigma: float) -> float:
     """Log density of a single spot over that of an unknown one: normal in log |g|, any direction."""
     sigma, g = frame.deviation_sigma[spot], frame.spots.g[spot]
     density = -0.5 * in_sigma**2 - math.log(math.sqrt(2.0 * math.pi) * sigma) - math.log(math.pi * g**2)
-    return float(density - frame.explanation.log_null[spot])
+    free = len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
+    return float(density - frame.explanation.log_null[spot] - math.log(max(1, free)))
 
 
 def _name_single(frame: _Frame, row: int, found: Sequence[tuple[float, int, Candidate]], named: set[int]) -> SpotMatch:
@@ -267,6 +283,7 @@ def _rotation(frame: _Frame, grain: Grain) -> float:
     """Turn that brings ``zone_pattern`` of the grain's zone on its spots [rad]."""
     structure = frame.references[grain.reference].structure
     assert structure is not None  # only structures make grains
+    assert grain.zone_axis is not None
     d_min = float(frame.references[grain.reference].d_spacing.min())
     first = zone_pattern(structure, grain.zone_axis, d_min_angstrom=d_min).hkl[0]
     flat = g_vectors(structure.cell, grain.hkl) @ zone_frame(structure.cell, grain.zone_axis, first).T

@@ -2,21 +2,24 @@
 
 The explanation is found greedily: the best hypothesis takes its spots, what it says about scale and ellipse is kept,
 and the next is sought among the spots that are left. Then each grain is taken out in turn and sought again with all
-others in place, until nothing changes. This last search also yields the rivals: everything else that could explain the
-same spots, decoys and "unknown" included, and so the probability of each name.
+others in place. A last search yields the rivals: everything else that could explain the same spots, decoys, unlisted
+lattices and "unknown" included, and so the probability of each name. The first grain of a phase is judged without its
+sisters: they would vouch for a scale error that they share with it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.phases.distortion import Distortion, prior_distortion
-from fringemap.phases.hypotheses import Hypotheses, Observed, Weighed, observe, propose, rank, weigh
-from fringemap.phases.seeds import SeedIndex, build_seed_index
+from fringemap.phases.hypotheses import Observed, Weighed, observe, propose
+from fringemap.phases.search import Found, Search, odds_of
+from fringemap.phases.seeds import build_seed_index
+from fringemap.phases.unlisted import find_lattices
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
@@ -24,27 +27,17 @@ if TYPE_CHECKING:
 
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Scale, Spots
 
-GRAINS_EXPECTED = 2.0
-"""Grains that a frame is expected to show, over all phases of the list."""
-
-AGAIN_EXPECTED = 0.5
-"""Further grains expected of a phase that is in the frame already."""
-
-UNKNOWN_SHARE = 0.4
-"""Expected share of spots without a phase of the list: noise, other phases, second order."""
-
-UNLISTED_SHARE = 0.3
-"""Grains of phases outside the list, over those inside: how much what a decoy reaches speaks for "unknown"."""
-
 DOUBTFUL_FACTOR = 10.0
 """A spot on a streak, of one pixel or of few periods is so many times as likely to be no reflection at all."""
 
 MAX_GRAINS = 12
-N_WEIGHED = 160
-"""So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each."""
 
-DEPTH = 14.0
-"""Hypotheses whose log odds lie further below the best are not integrated."""
+MAX_RIVALS = 6
+RIVAL_DEPTH = 6.0
+"""So many rivals, and not further below in log odds, begin a set of grains of their own."""
+
+UNLISTED = -1
+"""In place of a reference: a lattice that no phase of the list explains as well."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +45,8 @@ class Grain:
     """One zone of one phase that explains some spots."""
 
     reference: int
-    zone_axis: tuple[int, int, int]
-    rotation: float
-    """From the x-axis to the zone's first basis reflection [rad]."""
+    """``UNLISTED``: none of the list."""
+    zone_axis: tuple[int, int, int] | None
     spots: tuple[int, ...]
     hkl: tuple[tuple[int, int, int], ...]
     """Of each spot, with the sign that the spot's direction demands."""
@@ -62,12 +54,17 @@ class Grain:
     """Probability of showing of each."""
     score: float
     """Log odds against its spots being unknown, all other grains given."""
+    base: float
+    """The same without what scale and ellipse and the number of unknown spots add: these are shared."""
     evidence: Distortion
     """What it says about scale and ellipse."""
-    masses: FloatArray
-    """Odds of each reference to explain the same spots, against unknown; (n_references,)."""
-    decoy_mass: float
-    """Mean odds of a wrong cell for each real one, summed over the list."""
+    probabilities: FloatArray = field(default_factory=lambda: np.empty(0))
+    """That each reference explains its spots; what is missing to 1 is unknown; (n_references,)."""
+
+    @property
+    def probability(self) -> float:
+        """That the grain is of its phase."""
+        return float(self.probabilities[self.reference])
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Explanation:
     distortion: Distortion
     """Of scale and ellipse, after all grains."""
     log_null: FloatArray
-    """Log density of unknown spots at each spot; (n_spots,)."""
+    """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
 
 
 def explain_spots(
@@ -117,19 +114,19 @@ def explain_spots(
     prior = prior_distortion(scale.sigma)
     if index.n_real == 0 or len(spots) < 2:
         return Explanation((), prior, log_null)
-    search = _Search(index, observed, propose(index, observed, prior), prior, log_null, len(references))
-    grains = _settle(search, _find_greedily(search))
+    search = Search(index, observed, propose(index, observed, prior), find_lattices(observed), prior, log_null)
+    sets = _explore(search)
+    grains = _judge(search, sets, len(references))
     return Explanation(tuple(grains), prior.with_evidence(grain.evidence for grain in grains), log_null)
 
 
 def _log_null(spots: Spots, observed: Observed) -> FloatArray:
-    """Log density at each spot of spots that no grain makes: uniform in |g| and angle over the span of the frame.
+    """Log density at each spot of a spot that no grain makes: uniform in |g| and angle over the span of the frame.
 
     A harmonic lies on the lattice of its own spot in any case, so it speaks for no lattice: its density is as high.
     """
-    expected = max(1.0, UNKNOWN_SHARE * len(spots))
     span = 1.05 * observed.length.max()
-    log_null = math.log(expected) - np.log(math.pi * span * observed.length)
+    log_null = -np.log(math.pi * span * observed.length)
     doubtful = (spots.flags & int(Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS)) != 0
     log_null = log_null + math.log(DOUBTFUL_FACTOR) * doubtful
     harmonic = (spots.flags & int(Flag.HARMONIC)) != 0
@@ -138,144 +135,191 @@ def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     return density
 
 
-@dataclass(frozen=True)
-class _Search:
-    """What stays the same through the search of one frame."""
+def _explore(search: Search) -> list[_Set]:
+    """Find the best set of grains and those that begin with a rival of one of its grains; the best first.
 
-    index: SeedIndex
-    observed: Observed
-    hypotheses: Hypotheses
-    prior: Distortion
-    log_null: FloatArray
-    n_references: int
-
-    def best(self, others: Sequence[Grain], *, again: Sequence[int] | None = None) -> Weighed:
-        """Integrate the best hypotheses for the spots that the other grains leave; phases in ``again`` are expected."""
-        distortion = self.prior.with_evidence(grain.evidence for grain in others)
-        log_null = self.log_null.copy()
-        log_null[[spot for grain in others for spot in grain.spots]] = np.inf
-        table = self.index.table[self.hypotheses.zone]
-        present = {grain.reference for grain in others} if again is None else again
-        log_rate = self._log_rate(present)[table]
-        ranked = rank(self.hypotheses, distortion, log_null) + log_rate
-        real = table < self.index.n_real
-        rows = np.concatenate([_top(ranked, np.flatnonzero(real)), _top(ranked, np.flatnonzero(~real))])
-        weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null)
-        return _distinct(replace(weighed, score=weighed.score + log_rate[rows]), self.hypotheses)
-
-    def _log_rate(self, present: set[int] | Sequence[int]) -> FloatArray:
-        """Log of the number of grains expected of each table; (n_tables,)."""
-        n_real = self.index.n_real
-        rate = np.full(len(self.index.references), GRAINS_EXPECTED / max(n_real, 4))
-        again = np.isin(self.index.references, list(present))
-        again[n_real:] = False
-        return np.log(np.where(again, AGAIN_EXPECTED, rate))
-
-    def reference(self, weighed: Weighed) -> IntArray:
-        """Tell the reference of each hypothesis."""
-        reference: IntArray = self.index.references[self._table(weighed)]
-        return reference
-
-    def is_real(self, weighed: Weighed) -> Mask:
-        """Tell which hypotheses are no decoys."""
-        real: Mask = self._table(weighed) < self.index.n_real
-        return real
-
-    def _table(self, weighed: Weighed) -> IntArray:
-        table: IntArray = self.index.table[self.hypotheses.zone[weighed.row]]
-        return table
+    A rival drags scale and ellipse along, and with them all other grains. So the others are sought anew.
+    """
+    first = _Set(_settle(search, _complete(search, [])), search)
+    sets = [first] + [_Set(_complete(search, [rival]), search) for rival in _rivals(search, first.grains)]
+    sets.sort(key=lambda one: -one.score)
+    best = _Set(_settle(search, sets[0].grains), search)
+    return [max(best, sets[0], key=lambda one: one.score), *sets[1:]]
 
 
-def _top(ranked: FloatArray, rows: IntArray) -> IntArray:
-    """Rows with the highest rank, at most N_WEIGHED, none much below the best."""
-    score = ranked[rows]
-    if len(rows) > N_WEIGHED:
-        chosen = np.argpartition(-score, N_WEIGHED)[:N_WEIGHED]
-        rows, score = rows[chosen], score[chosen]
-    keep: IntArray = rows[(score > score.max(initial=-np.inf) - DEPTH) & np.isfinite(score)]
-    return keep
+class _Set:
+    """Grains that explain a frame together, and the log odds against all spots being unknown."""
+
+    def __init__(self, grains: Sequence[Grain], search: Search) -> None:
+        self.grains = sorted(grains, key=lambda grain: -grain.score)
+        joint = search.prior.with_evidence(grain.evidence for grain in grains)
+        n_spots = len(search.log_null)
+        n_unknown = n_spots - sum(len(grain.spots) for grain in grains)
+        self.score = sum(grain.base for grain in grains) + joint.potential - search.prior.potential
+        # The number of unknown spots to be expected is itself unknown; with an even prior it leaves factorials.
+        self.score += math.lgamma(n_unknown + 1) - math.lgamma(n_spots + 1)
+
+    def share(self, claims: Mask) -> int | None:
+        """Tell which reference explains most of the claimed spots; None if none does."""
+        for grain in self.grains:
+            if claims[list(grain.spots)].sum() >= 0.5 * claims.sum():
+                return grain.reference
+        return None
 
 
-def _distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
-    """Keep one of the hypotheses that are the same grain found through different pairs, or by symmetry; best first."""
-    order = np.argsort(-weighed.score, kind="stable")
-    packed = np.packbits(weighed.claims[order], axis=1)
-    names = np.concatenate(
-        [
-            hypotheses.zone[weighed.row[order], None],
-            np.rint(10.0 * weighed.score[order, None]).astype(np.int64),
-            packed.astype(np.int64),
-        ],
-        axis=1,
-    )
-    _, first = np.unique(names, axis=0, return_index=True)
-    kept = order[np.sort(first)]
-    return Weighed(*(getattr(weighed, name)[kept] for name in Weighed.__dataclass_fields__))
+def _rivals(search: Search, grains: Sequence[Grain]) -> list[Grain]:
+    """Best hypotheses of other phases for the spots of each grain, when the other phases keep theirs."""
+    rivals: list[tuple[float, Grain]] = []
+    seen: set[tuple[int, int]] = set()
+    for number, grain in enumerate(grains):
+        if grain.reference == UNLISTED or any(other.reference == grain.reference for other in grains[:number]):
+            continue
+        others = [other for other in grains if other.reference != grain.reference]
+        taken = {spot for other in others for spot in other.spots}
+        found = search.find(search.prior, taken, ())
+        claims = _claims(search, grain)
+        reference = search.reference(found.real)
+        close = _overlaps(found.real.claims, claims) > 0
+        own = found.real.score[close & (reference == grain.reference)].max(initial=-np.inf)
+        for row in np.flatnonzero(close & (reference != grain.reference) & (found.real.score > own - RIVAL_DEPTH)):
+            if (number, int(reference[row])) not in seen:
+                seen.add((number, int(reference[row])))
+                behind = float(own - found.real.score[row])
+                rivals.append((behind, _make_grain(search, found.real, int(row), search.prior, len(taken))))
+    rivals.sort(key=lambda rival: rival[0])
+    return [rival for _, rival in rivals[:MAX_RIVALS]]
 
 
-def _find_greedily(search: _Search) -> list[Grain]:
-    grains: list[Grain] = []
+def _complete(search: Search, grains: Sequence[Grain]) -> list[Grain]:
+    """Add grains, the best first, until unknown spots are likelier."""
+    grains = list(grains)
     while len(grains) < MAX_GRAINS:
-        found = _take(search, search.best(grains))
+        found = _take(search, grains)
         if found is None:
             break
         grains.append(found)
     return grains
 
 
-def _settle(search: _Search, grains: list[Grain]) -> list[Grain]:
-    """Seek each grain again with all others in place, twice over, weak ones first: they yield to strong ones."""
-    for _ in range(2):
-        grains.sort(key=lambda grain: grain.score)
-        for grain in list(grains):
-            others = [other for other in grains if other is not grain]
-            stronger = [other.reference for other in others if other.score > grain.score]
-            found = _take(search, search.best(others, again=stronger))
-            grains = others if found is None else [*others, found]
-    return sorted(grains, key=lambda grain: -grain.score)
+def _settle(search: Search, grains: Sequence[Grain]) -> list[Grain]:
+    """Seek each grain again with all others in place, weak ones first: they yield to strong ones."""
+    grains = sorted(grains, key=lambda grain: grain.score)
+    for grain in list(grains):
+        others = [other for other in grains if other is not grain]
+        found = _take(search, others)
+        grains = others if found is None else [*others, found]
+    return grains
 
 
-def _take(search: _Search, weighed: Weighed) -> Grain | None:
-    """Make a grain of the best real hypothesis, if it is likelier than unknown spots."""
-    real = search.is_real(weighed)
-    candidates = np.flatnonzero(real & (weighed.score > 0.0))
-    if len(candidates) == 0:
+def _find(search: Search, others: Sequence[Grain]) -> Found:
+    distortion = search.prior.with_evidence(grain.evidence for grain in others)
+    taken = {spot for grain in others for spot in grain.spots}
+    return search.find(distortion, taken, {grain.reference for grain in others})
+
+
+def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
+    """Make a grain of the best hypothesis, or of the best unlisted lattice, if it is likelier than unknown spots."""
+    found = _find(search, others)
+    real = float(found.real.score.max(initial=-np.inf))
+    plain = float(found.lattice_score.max(initial=-np.inf))
+    if max(real, plain) <= 0.0:
         return None
-    best = int(candidates[np.argmax(weighed.score[candidates])])
-    claims = weighed.claims[best]
-    overlap = (weighed.claims & claims).sum(axis=1) >= 0.5 * claims.sum()
-    odds = np.where(overlap, np.exp(np.minimum(weighed.score, 600.0)), 0.0)
-    masses = np.zeros(search.n_references)
-    np.add.at(masses, search.reference(weighed)[real], odds[real])
-    n_decoys = len(search.index.references) - search.index.n_real
-    decoy_mass = odds[~real].sum() * search.index.n_real / n_decoys if n_decoys else 0.0
+    n_taken = sum(len(grain.spots) for grain in others)
+    if plain > real:
+        claims = found.lattice_claims[int(np.argmax(found.lattice_score))]
+        return _make_unlisted(claims, plain, len(search.log_null) - n_taken)
+    distortion = search.prior.with_evidence(grain.evidence for grain in others)
+    return _make_grain(search, found.real, int(np.argmax(found.real.score)), distortion, n_taken)
+
+
+def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:
     row = int(weighed.row[best])
     zone = int(search.hypotheses.zone[row])
-    rows = np.flatnonzero(claims)
-    points = search.hypotheses.points[row, rows].astype(np.int64)
+    spots = np.flatnonzero(weighed.claims[best])
+    points = search.hypotheses.points[row, spots].astype(np.int64)
     axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
     place = points @ search.index.place_steps[zone] + search.index.place_origin[zone]
+    evidence = Distortion(weighed.precision[best], weighed.pull[best])
+    gained = distortion.with_evidence([evidence]).potential - distortion.potential
+    score = float(weighed.score[best])
     return Grain(
         reference=int(search.reference(weighed)[best]),
         zone_axis=_triple(axis),
-        rotation=float(np.angle(np.exp(1j * weighed.rotation[best]))),
-        spots=tuple(int(spot) for spot in rows),
+        spots=tuple(int(spot) for spot in spots),
         hkl=tuple(_triple(hkl) for hkl in points @ search.index.basis_hkl[zone]),
         shown=tuple(float(p) for p in search.index.shown[place]),
-        score=float(weighed.score[best]),
-        evidence=Distortion(weighed.precision[best], weighed.pull[best]),
-        masses=masses,
-        decoy_mass=float(decoy_mass),
+        score=score,
+        base=score - gained + len(spots) * math.log(max(1, len(search.log_null) - n_taken)),
+        evidence=evidence,
     )
+
+
+def _make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
+    spots = tuple(int(spot) for spot in np.flatnonzero(claims))
+    nothing = Distortion(np.zeros((3, 3)), np.zeros(3))
+    base = score + len(spots) * math.log(n_free)
+    return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
+
+
+def _judge(search: Search, sets: Sequence[_Set], n_references: int) -> list[Grain]:
+    """Give each grain of the best set its probabilities; (strongest first).
+
+    Phases that lead a set of their own are weighed by the sets; all else by the odds for the grain alone.
+    """
+    weights = odds_of(np.array([one.score - sets[0].score for one in sets]))
+    judged: list[Grain] = []
+    grains = sets[0].grains
+    for grain in grains:
+        sisters = [other for other in judged if other.reference == grain.reference != UNLISTED]
+        others = [other for other in grains if other is not grain and (sisters or other.reference != grain.reference)]
+        odds, unknown = _odds(search, _find(search, others), grain, n_references)
+        if sisters:
+            sure = odds[grain.reference] / (unknown + odds.sum())
+            probabilities = sisters[0].probabilities * sure
+        else:
+            odds = _with_sets(odds, grain, sets, weights, _claims(search, grain))
+            probabilities = odds / (unknown + odds.sum())
+        judged.append(replace(grain, probabilities=probabilities))
+    return judged
+
+
+def _with_sets(odds: FloatArray, grain: Grain, sets: Sequence[_Set], weights: FloatArray, claims: Mask) -> FloatArray:
+    """Replace the odds of phases that lead a set by the weights of the sets."""
+    if grain.reference == UNLISTED:
+        return odds
+    own = odds[grain.reference]
+    of_sets = np.zeros_like(odds)
+    for one, weight in zip(sets, weights, strict=True):
+        reference = one.share(claims)
+        if reference is not None and reference != UNLISTED:
+            of_sets[reference] += weight
+    merged: FloatArray = np.where(of_sets > 0.0, own * of_sets / of_sets[grain.reference], odds)
+    return merged
+
+
+def _odds(search: Search, found: Found, grain: Grain, n_references: int) -> tuple[FloatArray, float]:
+    """Odds of each reference to explain most of the grain's spots, and of all that is on no list; (n_references,)."""
+    claims = _claims(search, grain)
+    odds = np.zeros(n_references)
+    real = odds_of(found.real.score) * _overlaps(found.real.claims, claims)
+    np.add.at(odds, search.reference(found.real), real)
+    decoys = odds_of(found.decoys.score) @ _overlaps(found.decoys.claims, claims)
+    plain = odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
+    return odds, float(1.0 + decoys + plain)
+
+
+def _claims(search: Search, grain: Grain) -> Mask:
+    claims = np.zeros(len(search.observed), np.bool_)
+    claims[list(grain.spots)] = True
+    return claims
+
+
+def _overlaps(claims: Mask, wanted: Mask) -> FloatArray:
+    shared = (claims & wanted).sum(axis=1)
+    enough: FloatArray = (shared >= 0.5 * wanted.sum()).astype(np.float64)
+    return enough
 
 
 def _triple(indices: IntArray) -> tuple[int, int, int]:
     first, second, third = (int(index) for index in indices)
     return first, second, third
-
-
-def grain_probabilities(grain: Grain) -> FloatArray:
-    """Probability that each reference explains the grain's spots; what is left to 1 is unknown; (n_references,)."""
-    total = grain.masses.sum() + 1.0 + UNLISTED_SHARE * grain.decoy_mass
-    probabilities: FloatArray = grain.masses / total
-    return probabilities

@@ -1,0 +1,147 @@
+"""Seek the hypotheses that explain the free spots of a frame best, with all other grains in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.phases.hypotheses import Hypotheses, Observed, Weighed, rank, weigh
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fringemap.phases.distortion import Distortion
+    from fringemap.phases.seeds import SeedIndex
+    from fringemap.phases.unlisted import Lattices
+    from fringemap.records import FloatArray, IntArray, Mask
+
+GRAINS_EXPECTED = 2.0
+"""Grains that a frame is expected to show, over all phases of the list."""
+
+AGAIN_EXPECTED = 0.5
+"""Further grains expected of a phase that is in the frame already."""
+
+UNLISTED_EXPECTED = 0.3
+"""Grains expected of any lattice that is on no list."""
+
+DECOYS_EXPECTED = 0.3
+"""Grains expected of phases that are on no list but resemble those that are."""
+
+FEWEST_REAL = 4
+"""A list of fewer structures expects no more grains of each: the user may be wrong about the only phase."""
+
+N_WEIGHED = 160
+"""So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each."""
+
+DEPTH = 14.0
+"""Hypotheses whose log odds lie further below the best are not integrated."""
+
+LARGEST_LOG_ODDS = 600.0
+"""Odds beyond it are as good as certain, and would overflow."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What can explain the free spots: real structures, decoys and plain lattices, each best first."""
+
+    real: Weighed
+    decoys: Weighed
+    lattice_score: FloatArray
+    lattice_claims: Mask
+
+
+@dataclass(frozen=True)
+class Search:
+    """What stays the same through the search of one frame."""
+
+    index: SeedIndex
+    observed: Observed
+    hypotheses: Hypotheses
+    lattices: Lattices
+    prior: Distortion
+    log_null: FloatArray
+    """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
+
+    def find(self, distortion: Distortion, taken: Collection[int], present: Collection[int]) -> Found:
+        """Integrate the best hypotheses.
+
+        Parameters
+        ----------
+        distortion
+            What is known of scale and ellipse.
+        taken
+            Spots that other grains explain.
+        present
+            References that are in the frame already, so that a further grain of theirs is no surprise.
+        """
+        # If no grain explains the free spots, they are all unknown: so many unknown spots are expected.
+        log_null = self.log_null + np.log(max(1, len(self.log_null) - len(taken)))
+        log_null[list(taken)] = np.inf
+        table = self.index.table[self.hypotheses.zone]
+        log_rate = self._log_rates(present)[table]
+        ranked = rank(self.hypotheses, distortion, log_null) + log_rate
+        real = table < self.index.n_real
+        chosen = [_top(ranked, np.flatnonzero(real)), _top(ranked, np.flatnonzero(~real))]
+        rows = np.concatenate(chosen)
+        weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null)
+        weighed = weighed.add(log_rate[rows])
+        score, claims = self.lattices.score(float(np.log(UNLISTED_EXPECTED)), log_null)
+        order = np.argsort(-score, kind="stable")[:N_WEIGHED]
+        lattice_score, lattice_claims = score[order], claims[order]
+        _, first = np.unique(np.packbits(lattice_claims, axis=1), axis=0, return_index=True)
+        first.sort()
+        return Found(
+            _distinct(weighed.take(np.arange(len(chosen[0]))), self.hypotheses),
+            _distinct(weighed.take(np.arange(len(chosen[0]), len(rows))), self.hypotheses),
+            lattice_score[first],
+            lattice_claims[first],
+        )
+
+    def _log_rates(self, present: Collection[int]) -> FloatArray:
+        """Log of the number of grains expected of each table; (n_tables,)."""
+        n_real, n_tables = self.index.n_real, len(self.index.references)
+        rate = np.full(n_tables, GRAINS_EXPECTED / max(n_real, FEWEST_REAL))
+        rate[:n_real][np.isin(self.index.references[:n_real], list(present))] = AGAIN_EXPECTED
+        rate[n_real:] = DECOYS_EXPECTED / max(n_tables - n_real, 1)
+        rates: FloatArray = np.log(rate)
+        return rates
+
+    def reference(self, weighed: Weighed) -> IntArray:
+        """Tell the reference of each hypothesis."""
+        reference: IntArray = self.index.references[self.index.table[self.hypotheses.zone[weighed.row]]]
+        return reference
+
+
+def odds_of(score: FloatArray) -> FloatArray:
+    """Odds of log odds, without overflow."""
+    odds: FloatArray = np.exp(np.minimum(score, LARGEST_LOG_ODDS))
+    return odds
+
+
+def _top(ranked: FloatArray, rows: IntArray) -> IntArray:
+    """Rows with the highest rank, at most N_WEIGHED, none much below the best."""
+    score = ranked[rows]
+    if len(rows) > N_WEIGHED:
+        chosen = np.argpartition(-score, N_WEIGHED)[:N_WEIGHED]
+        rows, score = rows[chosen], score[chosen]
+    keep: IntArray = rows[(score > score.max(initial=-np.inf) - DEPTH) & np.isfinite(score)]
+    return keep
+
+
+def _distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
+    """Keep one of the hypotheses that are the same grain found through different pairs, or by symmetry; best first."""
+    order = np.argsort(-weighed.score, kind="stable")
+    packed = np.packbits(weighed.claims[order], axis=1)
+    names = np.concatenate(
+        [
+            hypotheses.zone[weighed.row[order], None],
+            np.rint(10.0 * weighed.score[order, None]).astype(np.int64),
+            packed.astype(np.int64),
+        ],
+        axis=1,
+    )
+    _, first = np.unique(names, axis=0, return_index=True)
+    kept = order[np.sort(first)]
+    return weighed.take(kept)

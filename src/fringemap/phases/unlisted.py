@@ -1,0 +1,87 @@
+"""Lattices that no listed phase need have: the rival of every name.
+
+Spots at whole-number combinations of two others are no chance, but any crystal shows that. A phase of the list has to
+earn its name by the two lengths and the angle of the lattice, not by the lattice as such.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fringemap.phases.hypotheses import Observed
+    from fringemap.records import FloatArray, IntArray, Mask
+
+SHOWN = 0.3
+"""Probability that a point of an unlisted lattice is shown."""
+
+MAX_INDEX = 4
+"""Points with larger indices are not looked for: with many points, any spot lies near one."""
+
+REACH = 3.5
+"""How many standard errors a spot may lie from a point."""
+
+SMALLEST_ANGLE = math.radians(20.0)
+"""Of the two vectors of a lattice; a lattice always has a pair with a larger one."""
+
+
+@dataclass(frozen=True)
+class Lattices:
+    """Plane lattices on pairs of spots; n rows."""
+
+    first: IntArray
+    second: IntArray
+    gain: FloatArray
+    """Log of probability of showing x density at each spot over that of not showing; -inf off the lattice; (n, k)."""
+    constant: FloatArray
+    """Log of density of the pair and of all misses; (n,)."""
+
+    def score(self, log_rate: float, log_null: FloatArray) -> tuple[FloatArray, Mask]:
+        """Log odds of each lattice against unknown spots, and the spots that it claims; (n,), (n, k).
+
+        ``log_null`` is +inf at spots that are not free.
+        """
+        rows = np.arange(len(self.first))
+        over = np.maximum(self.gain - log_null, 0.0)
+        claims = over > 0.0
+        over[rows, self.first] = self.gain[rows, self.first] - log_null[self.first]
+        over[rows, self.second] = self.gain[rows, self.second] - log_null[self.second]
+        claims[rows, self.first] = claims[rows, self.second] = True
+        return log_rate + self.constant + over.sum(axis=1), claims
+
+
+def find_lattices(observed: Observed) -> Lattices:
+    """Make a lattice of each pair of spots and see which others lie on it.
+
+    Lengths and directions of the pair are taken as uniform, as those of unknown spots are.
+    """
+    length = observed.length
+    first, second = np.triu_indices(len(observed), 1)
+    area = _cross(observed.g[first], observed.g[second])
+    keep = np.abs(area) > math.sin(SMALLEST_ANGLE) * length[first] * length[second]
+    first, second, area = first[keep], second[keep], area[keep]
+    g1, g2 = observed.g[first][:, None], observed.g[second][:, None]
+    at = np.stack([_cross(observed.g, g2), _cross(g1, observed.g)], axis=-1) / area[:, None, None]
+    points = np.rint(at)
+    off = (at - points) @ np.stack([g1[:, 0], g2[:, 0]], axis=1)
+    off2 = np.einsum("nki,nki->nk", off, off)
+    own = np.stack([observed.sigma[first], observed.sigma[second]], axis=1) ** 2
+    variance = observed.sigma**2 + np.einsum("nka,na->nk", at**2, own)
+    fits = (off2 <= REACH**2 * variance) & np.any(points != 0, axis=2) & (np.abs(points).max(axis=2) <= MAX_INDEX)
+    log_odds = math.log(SHOWN / (1.0 - SHOWN))
+    gain = np.where(fits, log_odds - np.log(2.0 * math.pi * variance) - 0.5 * off2 / variance, -np.inf)
+    span = 1.05 * length.max()
+    rows = np.arange(len(first))
+    for spot in (first, second):
+        gain[rows, spot] = log_odds - np.log(math.pi * span * length[spot])
+    n_points = 0.5 * math.pi * length.max() ** 2 / np.abs(area)
+    return Lattices(first, second, gain, n_points * math.log(1.0 - SHOWN))
+
+
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    cross: FloatArray = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return cross
