@@ -269,8 +269,8 @@ def _area_sigma(mask: Mask, plateau: _Plateau, resolution: float, grid: Grid) ->
     """Standard error of the area [Å²].
 
     Each piece of edge, as long as noise is alike, moves on its own; so does each map pixel on the edge, by its size;
-    and all edges together by what half of the plateau is off. At the edge the weighted sum has the slope 0.4 P / s, with
-    P its plateau and s the standard deviation of the aperture's blur, and the noise sum(w² (1 + P / 2)).
+    and all edges together by what half of the plateau is off. At the edge the weighted sum has the slope 0.4 P / s,
+    with P its plateau and s the standard deviation of the blur, and the noise sum(w² (1 + P / 2)).
     """
     blur = resolution / _FWHM
     variance = (plateau.weight**2 * (1.0 + 0.5 * plateau.power)).sum(axis=0)
