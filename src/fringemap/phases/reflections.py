@@ -1,7 +1,7 @@
 """What a structure can show: families of planes with d, multiplicity, intensity; extinctions; the pattern of a zone.
 
 gemmi gives the symmetry operators, the unique planes and the electron scattering factors; the sum over the atoms is
-done here on whole arrays, which takes a hundredth of the time of a call for each plane.
+done here on whole arrays instead of in one call for each plane.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def compute_reflections(
     -------
     Reflections
         One row a family: the hkl that people write, d, how many planes (both of each Friedel pair counted), and
-        multiplicity x |F|², the strongest at least ``d_min_angstrom`` set to 100. Different families with the same d
+        multiplicity x |F|², the strongest of those with d above the limit set to 100. Different families with the same d
         (333 and 511) keep their own rows.
 
     Raises
