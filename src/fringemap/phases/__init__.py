@@ -11,7 +11,7 @@ from fringemap.phases.lattice import (
     reciprocal_basis,
     zone_axis,
 )
-from fringemap.phases.library import list_structures, load_folder, load_references, load_structure
+from fringemap.phases.library import list_structures, load_folder, load_references, load_structure, structure_path
 from fringemap.phases.match import match_spots
 from fringemap.phases.reflections import (
     Extinction,
@@ -49,6 +49,7 @@ __all__ = [
     "reciprocal_basis",
     "representative_hkl",
     "structure_factors",
+    "structure_path",
     "write_cif",
     "zone_axis",
     "zone_pattern",

@@ -78,8 +78,8 @@ def compute_reflections(
     -------
     Reflections
         One row a family: the hkl that people write, d, how many planes (both of each Friedel pair counted), and
-        multiplicity x |F|², the strongest of those with d above the limit set to 100. Different families with the same d
-        (333 and 511) keep their own rows.
+        multiplicity x |F|², the strongest of those with d above the limit set to 100. Different families with the
+        same d (333 and 511) keep their own rows.
 
     Raises
     ------
