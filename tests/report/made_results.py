@@ -20,6 +20,8 @@ from fringemap.records import (
     ScaleSource,
     SpotMatch,
     Spots,
+    TrueSpots,
+    Truth,
 )
 
 # phase, hkl, d [Å], angle [degrees], centre of its grain (row, col) as a share of the frame
@@ -195,3 +197,26 @@ def make_result(shape=(600, 800), *, planes=PLANES, scale=None, rings=None, inde
 def make_empty(shape=(64, 96), **changes):
     """Make the result of a frame in which nothing was found."""
     return make_result(shape, planes=(), rings=make_rings(()), flags=Flag.NONE, warnings=(), **changes)
+
+
+def make_truth(shape=(600, 800), *, planes=PLANES, scale=None) -> Truth:
+    """Make the truth of `make_result`: its grains a little larger than found, one phase more, one spot too faint."""
+    scale = scale or make_scale()
+    names = [*dict.fromkeys(p[0] or "Cu2O" for p in planes), "Li3N"]
+    centres = {p[0] or "Cu2O": p[4] for p in planes} | {"Li3N": (0.15, 0.5)}
+    masks = np.stack([_grain(shape, centres[name], 0.19 if name != "Li3N" else 0.06) for name in names])
+    d = np.array([*(p[2] for p in planes), 3.159, 1.824])
+    angle = np.radians([*(p[3] for p in planes), -20.0, 33.0])
+    phase = (*(p[0] or "Cu2O" for p in planes), "Li3N", "Li3N")
+    n = len(d)
+    spots = TrueSpots(
+        gx=np.cos(angle) / d,
+        gy=np.sin(angle) / d,
+        hkl=np.zeros((n, 3), dtype=np.int64),
+        phase=phase,
+        grain=np.array([names.index(p) for p in phase]),
+        amplitude=np.full(n, 10.0),
+        width=np.full(n, 0.01),
+        snr=np.array([20.0] * (n - 2) + [12.0, 3.0]),
+    )
+    return Truth(tuple(names), masks, spots, scale)

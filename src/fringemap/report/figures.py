@@ -60,7 +60,7 @@ def picture_inches(height: float, width: float) -> tuple[float, float]:
     return max(height * scale, 0.05), max(width * scale, 0.05)
 
 
-class _Sheet:
+class Sheet:
     """A figure whose axes are placed in inches from the upper left corner."""
 
     def __init__(self, width: float, height: float, dpi: float) -> None:
@@ -69,11 +69,18 @@ class _Sheet:
         self.width, self.height = width, height
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes of this size."""
         bottom = self.height - top - height
         box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box)
 
+    def text(self, left: float, top: float, text: str, *, size: float = 9.0) -> None:
+        """Write a text whose left end and baseline lie here; lines above it for line breaks."""
+        x, y = left / self.width, 1 - top / self.height
+        self.figure.text(x, y, escape_mathtext(text), fontsize=size, va="baseline", linespacing=1.1)
+
     def legend(self, handles: Sequence[Artist], left: float, top: float, width: float, columns: int) -> None:
+        """Add a legend that hangs from here."""
         self.figure.legend(
             handles=list(handles),
             loc="upper left",
@@ -89,11 +96,11 @@ class _Sheet:
         )
 
 
-def _picture_sheet(height: float, width: float, handles: Sequence[Artist], dpi: float) -> tuple[_Sheet, Axes]:
+def _picture_sheet(height: float, width: float, handles: Sequence[Artist], dpi: float) -> tuple[Sheet, Axes]:
     """Make a sheet for one picture with its legend below, wide enough for both."""
     page = max(width, _legend_width(handles))
-    columns, legend = _legend_shape(handles, page)
-    sheet = _Sheet(page, height + legend, dpi)
+    columns, legend = legend_shape(handles, page)
+    sheet = Sheet(page, height + legend, dpi)
     axes = sheet.axes((page - width) / 2, 0, width, height)
     sheet.legend(handles, 0.0, height + 0.06, page, columns)
     return sheet, axes
@@ -103,7 +110,7 @@ def draw_frame(result: FrameResult, *, dpi: float = 150) -> Figure:
     """Draw the frame with its scale bar."""
     height, width = picture_inches(*frame_size_nm(result))
     with house_style():
-        sheet = _Sheet(width, height, dpi)
+        sheet = Sheet(width, height, dpi)
         show_frame(sheet.axes(0, 0, width, height), result)
     return sheet.figure
 
@@ -143,7 +150,7 @@ def draw_profile(result: FrameResult, styles: Mapping[str, PhaseStyle] | None = 
     styles = styles_of(result) if styles is None else styles
     height = profile_height(result)
     with house_style():
-        sheet = _Sheet(7.0, height + 1.0, dpi)
+        sheet = Sheet(7.0, height + 1.0, dpi)
         _draw_profile_at(sheet, result, styles, left=0.85, top=0.5, width=5.95, height=height)
     return sheet.figure
 
@@ -159,7 +166,7 @@ def _reflections_height(result: FrameResult) -> float:
 
 
 def _draw_profile_at(
-    sheet: _Sheet,
+    sheet: Sheet,
     result: FrameResult,
     styles: Mapping[str, PhaseStyle],
     *,
@@ -185,10 +192,10 @@ def draw_overview(result: FrameResult, styles: Mapping[str, PhaseStyle] | None =
         frame_h, frame_w = (s * side / LONG_SIDE for s in picture_inches(*frame_size_nm(result)))
         gram_h, gram_w = (s * side / LONG_SIDE for s in picture_inches(*view_limits(result)))
         handles = region_handles(result, styles, [m.phase for m in result.maps]) or circle_handles(result, styles)
-        columns, legend = _legend_shape(handles, side)
+        columns, legend = legend_shape(handles, side)
         second = head + frame_h + max(legend, 0.1) + 0.15
         lower = max(gram_h, profile_height(result) + 0.9)
-        sheet = _Sheet(2 * side + 3 * gap, second + lower + gap, dpi)
+        sheet = Sheet(2 * side + 3 * gap, second + lower + gap, dpi)
         _write_head(sheet, result, gap)
         left, right = gap, 2 * gap + side
         show_frame(sheet.axes(left + (side - frame_w) / 2, head, frame_w, frame_h), result)
@@ -204,7 +211,7 @@ def draw_overview(result: FrameResult, styles: Mapping[str, PhaseStyle] | None =
     return sheet.figure
 
 
-def _write_head(sheet: _Sheet, result: FrameResult, left: float) -> None:
+def _write_head(sheet: Sheet, result: FrameResult, left: float) -> None:
     y = 1 - 0.22 / sheet.height
     name = result.name if len(result.name) < 70 else result.name[:34] + "…" + result.name[-34:]
     sheet.figure.text(left / sheet.width, y, escape_mathtext(name), fontsize=11, weight="bold", va="center")
@@ -223,8 +230,8 @@ def draw_evolution(
     styles = assign_styles(phases) if styles is None else styles
     with house_style():
         handles = [_line_handle(phase, styles) for phase in phases]
-        columns, legend = _legend_shape(handles, 6.0)
-        sheet = _Sheet(7.0, 4.9 + legend, dpi)
+        columns, legend = legend_shape(handles, 6.0)
+        sheet = Sheet(7.0, 4.9 + legend, dpi)
         upper, lower = sheet.axes(0.8, 0.15, 6.0, 2.0), sheet.axes(0.8, 2.3, 6.0, 2.0)
         show_evolution(upper, lines, styles, quantity="area_fraction", factor=100.0)
         show_evolution(lower, lines, styles, quantity="intensity")
@@ -246,19 +253,21 @@ def region_handles(result: FrameResult, styles: Mapping[str, PhaseStyle], phases
     handles: list[Artist] = []
     for phase_map in result.maps:
         if phase_map.phase in phases:
-            style = style_for(styles, phase_map.phase)
             area = format_area(phase_map) if phase_map.mask.any() else "not significant"
-            text = f"{_phase_text(phase_map.phase)} {area}"
-            handles.append(
-                Patch(
-                    facecolor=(*mpl.colors.to_rgb(style.colour), 0.3),
-                    edgecolor=style.colour,
-                    hatch=style.hatch or None,
-                    linestyle=style.line,
-                    label=text,
-                )
-            )
+            handles.append(region_handle(phase_map.phase, area, styles))
     return handles
+
+
+def region_handle(phase: str, said: str, styles: Mapping[str, PhaseStyle]) -> Artist:
+    """Make one entry of a legend: a patch like the region, the phase, and what is said of it."""
+    style = style_for(styles, phase)
+    return Patch(
+        facecolor=(*mpl.colors.to_rgb(style.colour), 0.3),
+        edgecolor=style.colour,
+        hatch=style.hatch or None,
+        linestyle=style.line,
+        label=f"{_phase_text(phase)} {said}",
+    )
 
 
 def circle_handles(result: FrameResult, styles: Mapping[str, PhaseStyle]) -> list[Artist]:
@@ -295,7 +304,7 @@ def _legend_width(handles: Sequence[Artist]) -> float:
     return max((text_size(str(handle.get_label()), LEGEND_SIZE)[0] + 0.55 for handle in handles), default=0.0)
 
 
-def _legend_shape(handles: Sequence[Artist], width: float) -> tuple[int, float]:
+def legend_shape(handles: Sequence[Artist], width: float) -> tuple[int, float]:
     """Choose the number of columns that fit, and the height of the legend [inch]."""
     if not handles:
         return 1, 0.0

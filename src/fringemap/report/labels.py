@@ -111,4 +111,4 @@ def text_size(text: str, font_size: float) -> tuple[float, float]:
     """Estimate the size of a text in DejaVu Sans from above [inch]; mathtext marks are not counted."""
     lines = [line.replace("$", "").replace("\\bar", "").replace("{", "").replace("}", "") for line in text.split("\n")]
     widest = max(len(line.replace("\u0305", "")) for line in lines)
-    return 0.66 * font_size / 72 * widest, 1.3 * font_size / 72 * len(lines)
+    return 0.66 * font_size / 72 * widest, 1.42 * font_size / 72 * len(lines)

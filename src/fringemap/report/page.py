@@ -21,6 +21,7 @@ from fringemap.report.rendering import as_jpeg, to_png, write_figure
 from fringemap.report.run import to_plain
 from fringemap.report.style import assign_styles, file_names, style_for
 from fringemap.report.templates import render
+from fringemap.report.truth import draw_truth_comparison
 from fringemap.report.words import (
     PER_NM,
     calibration_badge,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, SpotMatch
+    from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, SpotMatch, Truth
     from fringemap.report.lines import FrameLine
     from fringemap.report.style import PhaseStyle
     from fringemap.settings import ReportSettings
@@ -61,6 +62,7 @@ def write_page(
     *,
     folder: Path,
     settings: ReportSettings,
+    truth: Truth | None = None,
 ) -> Path:
     """Write figures and the page of one input, on request a PDF.
 
@@ -76,6 +78,8 @@ def write_page(
         Where the page goes; figures into ``figures/``.
     settings
         Resolution of the figures, and whether a PDF is wanted.
+    truth
+        What a simulated frame really holds.
 
     Returns
     -------
@@ -87,10 +91,15 @@ def write_page(
     OutputError
         If a file cannot be written.
     """
-    styles = assign_styles([*styles_of(result), *phase_counts(lines)])
+    true_phases = () if truth is None else truth.phases
+    styles = assign_styles([*styles_of(result), *phase_counts(lines), *true_phases])
     _remove_figures(folder / "figures")
     images = _write_figures(result, lines, styles, folder / "figures", settings.dpi)
     page = folder / PAGE_NAME
+    if truth is not None:
+        images["truth"] = write_figure(
+            draw_truth_comparison(result, truth, styles, dpi=settings.dpi), folder / "figures" / "truth"
+        )
     values = page_values(result, lines, run, images, styles)
     write_text(page, render("report.html.j2", **values))
     pdf = folder / PDF_NAME
@@ -162,6 +171,7 @@ def page_values(
         "overview": data_uri(as_jpeg(images["overview"]), "jpeg"),
         "profile": data_uri(images["profile"], "png"),
         "evolution": None if evolution is None else data_uri(evolution, "png"),
+        "truth": data_uri(as_jpeg(images["truth"]), "jpeg") if "truth" in images else None,
         "overlays": _overlays(result, images),
         "phases": phase_entries(result, styles),
         "spots": spot_entries(result, styles),

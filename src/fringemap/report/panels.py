@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from fringemap.records import FrameResult, Image, PhaseMap, SpotMatch
+    from fringemap.records import FrameResult, Image, Mask, PhaseMap, SpotMatch
 
 LABEL_SIZE = 7.0
 
@@ -103,13 +103,18 @@ def show_regions(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyl
     for phase_map in result.maps:
         if phase_map.phase in phases and phase_map.mask.any():
             style = style_for(styles, phase_map.phase)
-            _draw_region(axes, region_outline(phase_map, frame_pixel), style)
+            draw_region(axes, region_outline(phase_map, frame_pixel), style)
 
 
 def region_outline(phase_map: PhaseMap, frame_pixel_angstrom: tuple[float, float]) -> Outline:
     """Trace the region of a phase in nm, holes included."""
     y, x = (_centres_nm(phase_map, frame_pixel_angstrom, axis) for axis in (0, 1))
-    padded = np.pad(phase_map.mask.astype(np.float32), 1)
+    return trace_region(phase_map.mask, y, x)
+
+
+def trace_region(mask: Mask, y: NDArray[np.float64], x: NDArray[np.float64]) -> Outline:
+    """Trace a region; ``y`` and ``x`` are the centres of its pixels, with one more at each end to close it there."""
+    padded = np.pad(mask.astype(np.float32), 1)
     generator = contourpy.contour_generator(x, y, padded, name="serial", fill_type=contourpy.FillType.ChunkCombinedCode)
     points, codes = generator.filled(0.5, 2.0)[:2]
     if not points or points[0] is None:
@@ -124,7 +129,8 @@ def _centres_nm(phase_map: PhaseMap, frame_pixel: tuple[float, float], axis: int
     return np.asarray(NM * (first + phase_map.pixel_size_angstrom[axis] * steps), dtype=np.float64)
 
 
-def _draw_region(axes: Axes, outline: Outline, style: PhaseStyle) -> None:
+def draw_region(axes: Axes, outline: Outline, style: PhaseStyle) -> None:
+    """Tint, hatch and outline a region; a dark line below the coloured one keeps it readable on bright fringes."""
     axes.add_artist(PathPatch(outline, facecolor=to_rgba(style.colour, 0.28), edgecolor="none", linewidth=0, zorder=3))
     axes.add_artist(PathPatch(outline, fill=False, edgecolor=(0, 0, 0, 0.55), linewidth=2.4, zorder=4))
     axes.add_artist(

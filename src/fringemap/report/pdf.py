@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
-_WIDTH = A4[0] - 30 * mm
+_WIDTH = A4[0] - 30 * mm - 12
+"""Between the margins, less the padding of the page's frame [pt]."""
 _HEIGHT = A4[1] - 40 * mm
 _GREY = colors.HexColor("#d0d7de")
 
@@ -95,6 +96,8 @@ def _story(values: Mapping[str, Any], images: Mapping[str, bytes]) -> list[Any]:
     story += [Spacer(1, 3 * mm), _picture(images["overview"])]
     if "evolution" in images:
         story += [_heading("Phases over the series"), _picture(images["evolution"])]
+    if "truth" in images:
+        story += [_heading("Found beside true"), _picture(images["truth"])]
     where = f" in {values['shown']}" if values["series"] else ""
     story += [_heading(f"Phases{where}"), *_table(_PHASE_HEAD, map(_phase_row, values["phases"]), _PHASE_WIDTHS)]
     story += [_heading(f"Spots{where}"), *_table(_SPOT_HEAD, map(_spot_row, values["spots"]), _SPOT_WIDTHS)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from fringemap.records import Truth
     from fringemap.settings import ReportSettings
 
 PAGE_NAME = "report.html"
@@ -67,6 +68,7 @@ def write_results(
     folder: Path,
     settings: ReportSettings,
     provenance: Mapping[str, Any],
+    truth: Truth | None = None,
 ) -> Written:
     """Write tables, maps, figures, page and record of one input.
 
@@ -83,6 +85,8 @@ def write_results(
         What goes into ``run.json`` beside the results: ``input`` (name shown to users), ``inputs`` (list of path and
         sha256), ``settings``, ``model``, ``seconds`` and anything else. It is read after the last frame, so its
         values may grow meanwhile.
+    truth
+        Of a simulated frame: adds a section "found beside true" to the page.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def write_results(
         (folder / RUN_NAME).unlink(missing_ok=True)
     seen = _stream_tables(results, folder)
     run = _record(seen, folder, provenance)
-    page = _draw(seen, run, folder, settings)
+    page = _draw(seen, run, folder, settings, truth)
     write_run_json(folder / RUN_NAME, run)
     return Written(folder, page, run["summary"], tuple(seen.failures))
 
@@ -142,14 +146,16 @@ def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any]) -> dict[st
     return made | dict(provenance)
 
 
-def _draw(seen: _Seen, run: Mapping[str, Any], folder: Path, settings: ReportSettings) -> Path | None:
+def _draw(
+    seen: _Seen, run: Mapping[str, Any], folder: Path, settings: ReportSettings, truth: Truth | None
+) -> Path | None:
     if not settings.figures or seen.telling is None:
         _remove_drawn(folder)
         return None
     # matplotlib takes longer to import than the tables take to write.
     from fringemap.report.page import write_page
 
-    return write_page(seen.telling, seen.lines, run, folder=folder, settings=settings)
+    return write_page(seen.telling, seen.lines, run, folder=folder, settings=settings, truth=truth)
 
 
 def _remove_drawn(folder: Path) -> None:
