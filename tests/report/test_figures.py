@@ -287,3 +287,18 @@ def test_a_true_spot_is_found_up_to_the_sign_of_g():
         match_true_spots(result, truth), match_true_spots(result, dataclasses.replace(truth, spots=mirrored))
     )
     assert (match_true_spots(make_empty(), truth) == -1).all()
+
+
+@pytest.mark.parametrize("shape", [(100, 64), (103, 66), (51, 103)])
+def test_a_frame_reduced_in_blocks_stays_where_it_was(shape):
+    block, place = 4, np.array([42, 38])
+    rows, cols = (n // block for n in shape)
+    thumbnail = np.zeros((rows, cols), dtype=np.float32)
+    thumbnail[place[0] // block, place[1] // block] = 1000.0
+    result = make_result((64, 64), frame_shape=shape, thumbnail=thumbnail, planes=())
+    with Image.open(io.BytesIO(to_png(draw_frame(result, dpi=150)))) as image:
+        page = np.asarray(image.convert("L")).astype(float)
+    page[-80:, :200] = 0.0  # the scale bar
+    bright = np.argwhere(page > 150)
+    centre = (bright.mean(axis=0) + 0.5) / np.array(page.shape) * np.array(shape)
+    np.testing.assert_allclose(centre, place // block * block + block / 2, atol=0.5)

@@ -93,8 +93,19 @@ def show_frame(axes: Axes, result: FrameResult) -> None:
     height, width = frame_size_nm(result)
     axes.set_axis_off()
     axes.set(xlim=(0.0, width), ylim=(height, 0.0))
-    axes.add_artist(PagePixels(grey_pixels(result.thumbnail, _size_on_page(axes), contrast(result.thumbnail))))
+    axes.add_artist(PagePixels(_frame_pixels(result, _size_on_page(axes))))
     draw_bar(axes, real_bar(width, result.scale))
+
+
+def _frame_pixels(result: FrameResult, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring the whole frame to the pixels of the page, also where its last rows and columns filled no block."""
+    thumbnail, limits = result.thumbnail, contrast(result.thumbnail)
+    block = max(result.frame_shape) // max(thumbnail.shape)
+    rows, cols = (n / block for n in result.frame_shape)
+    if not (0 <= rows - thumbnail.shape[0] < 1 and 0 <= cols - thumbnail.shape[1] < 1):
+        return grey_pixels(thumbnail, size_px, limits)
+    padded = np.pad(thumbnail, ((0, 1), (0, 1)), mode="edge")
+    return grey_pixels(padded, size_px, limits, (0.0, 0.0, cols, rows))
 
 
 def show_regions(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle], phases: Sequence[str]) -> None:
