@@ -114,6 +114,17 @@ def test_noise_that_is_stronger_in_one_half_is_not_taken_for_a_phase(rng):
     assert found.area_fraction < 0.01
 
 
+def test_a_strong_spot_of_another_phase_beside_a_weak_one_is_not_mapped_as_the_weak_one(rng):
+    weak, strong = disc(SHAPE, PIXEL, (300.0, 300.0), 130.0), disc(SHAPE, PIXEL, (700.0, 700.0), 150.0)
+    grains = [(0.6, 0.40, 0.20, weak), (8.0, 0.44, 0.21, strong)]
+    frame = draw_frame(SHAPE, PIXEL, grains, noise=1.0, rng=rng)
+    dg = diffractogram_of(frame, PIXEL, np.prod(SHAPE))
+    spots = spots_at([0.40, 0.44], [0.20, 0.21], amplitude=[0.6, 8.0], diameter=140.0)
+    maps = compute_maps(dg, spots, match_of({"weak": [0], "strong": [1]}, 2), settings=MapSettings(resolution_nm=1.1))
+    assert overlap(maps[0], dg, weak > 0.5) > 0.85
+    assert overlap(maps[1], dg, strong > 0.5) > 0.95
+
+
 def test_flags_say_overlap_and_nothing(rng):
     left, right = disc(SHAPE, PIXEL, (500.0, 420.0), 150.0), disc(SHAPE, PIXEL, (500.0, 600.0), 150.0)
     grains = [(1.0, 0.4, 0.2, left), (1.0, 0.3, -0.4, right)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.maps.baseband import (
+    REACH,
     Cut,
     Grid,
     fringe_power,
@@ -21,7 +22,7 @@ from fringemap.maps.baseband import (
 from fringemap.maps.geometry import resample
 from fringemap.maps.noise import local_noise
 from fringemap.maps.region import find_region
-from fringemap.maps.resolution import choose_grid, choose_resolution
+from fringemap.maps.resolution import choose_grid, choose_resolution, distance_to_spots
 from fringemap.records import ComplexImage, Diffractogram, Flag, Image, IntArray, Match, PhaseEvidence, PhaseMap, Spots
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 _SAME_BAND = 1.25
 """Spots whose |g| differ by less than this factor share one noise map."""
+
+
+_BEYOND_REACH = 1.2 * REACH
+"""Distance in aperture radii at which a spot is cut off."""
+_LEAST_LEAK = 0.3
+"""Leaks weaker than this share of the noise are left alone."""
+_EDGE_SHARE = 0.05
+"""Share of a fringe's power that its sharp edges send to spots nearby."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +105,14 @@ def _map_phase(
         block, background = read_cut(diffractogram, cut)
         power = fringe_power(block, cut, grid)
         energy += power
-        np.multiply(power, np.float32(1.0 / noise_power(background, cut, grid)), out=t)
+        noise = noise_power(background, cut, grid)
+        np.multiply(power, np.float32(1.0 / noise), out=t)
         relative = next(band.relative for band in bands if spots.g[i] <= band.g_max)
         if relative is not None:
             t /= relative
+        leaks = find_leaks(spots, i, phase.spots, radius=radius, noise=noise)
+        if leaks:
+            t /= 1.0 + leaked_power(diffractogram, leaks, power, grid) / np.float32(noise)
         excess, excess_variance = fringe_intensity(block, background, cut)
         intensity, variance = intensity + excess, variance + excess_variance
     region = find_region(whitened, resolution=resolution, grid=grid, false_discovery_rate=settings.false_discovery_rate)
@@ -117,6 +130,47 @@ def _map_phase(
         spots=phase.spots,
         flags=Flag.NONE if region.mask.any() else Flag.NOTHING_SIGNIFICANT,
     )
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What a strong spot of another phase leaks through an aperture."""
+
+    g: tuple[float, float]
+    share: float
+    """Of its fringe power."""
+    aperture_radius: float
+    """Of an aperture around the strong spot that leaves the weak one out [1/Å]."""
+
+
+def find_leaks(spots: Spots, i: int, members: tuple[int, ...], *, radius: float, noise: float) -> list[Leak]:
+    """Spots of other phases that are felt through the aperture of spot ``i``, whose noise power is ``noise``.
+
+    A spot at a distance δ leaks the share exp(-2 ln 2 δ² / r²) of its power, at the place of its own grain.
+    """
+    distance = distance_to_spots(float(spots.gx[i]), float(spots.gy[i]), spots.gx, spots.gy)
+    share = np.exp(-2.0 * math.log(2.0) * (distance / radius) ** 2)
+    share[distance > _BEYOND_REACH * radius] = 0.0
+    share[list(members)] = 0.0
+    felt = np.flatnonzero(share * np.nan_to_num(spots.amplitude) ** 2 > _LEAST_LEAK * noise)
+    return [
+        Leak((float(spots.gx[n]), float(spots.gy[n])), float(share[n]), min(radius, float(distance[n]) / 3.0))
+        for n in felt
+        if distance[n] > 0.0
+    ]
+
+
+def leaked_power(diffractogram: Diffractogram, leaks: list[Leak], power: Image, grid: Grid) -> Image:
+    """Sum of what the spots leak, at each place [counts²], into a spot of this fringe power.
+
+    A sharp edge of the spot's own grain is felt at the other spots as well; so much of their power is not theirs.
+    """
+    total = np.zeros(grid.shape, dtype=np.float32)
+    for leak in leaks:
+        cut = make_cut(grid, leak.g, leak.aperture_radius)
+        theirs = fringe_power(read_cut(diffractogram, cut)[0], cut, grid) - np.float32(_EDGE_SHARE) * power
+        total += np.float32(leak.share) * np.maximum(theirs, np.float32(0.0))
+    return total
 
 
 def fringe_intensity(block: ComplexImage, background: Image, cut: Cut) -> tuple[float, float]:
