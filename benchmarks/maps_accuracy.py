@@ -1,6 +1,6 @@
 """How right the maps are: area bias, overlap, false area, coverage of the stated error; over grain size and strength.
 
-Run ``python benchmarks/maps_accuracy.py``; it takes about a minute and prints four tables.
+Run ``python benchmarks/maps_accuracy.py``; it takes one to two minutes and prints three tables.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def print_noise(repeats, rng):
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=8, help="frames for each row")
+    parser.add_argument("--repeats", type=int, default=6, help="frames for each row")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
