@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fringemap.io import FrameSeries
-    from fringemap.records import Reflections
+    from fringemap.records import Reflections, Truth
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,9 @@ def analyze_inputs(
     n_processes = min(workers or os.cpu_count() or 1, len(inputs))
     if n_processes <= 1:
         threads = workers or os.cpu_count() or 1
-        done = {path: analyze_input(path, folders[path], settings, progress, threads) for path in inputs}
+        done = {
+            path: analyze_input(path, folders[path], settings, progress=progress, threads=threads) for path in inputs
+        }
     else:
         done = _in_processes(inputs, folders, settings, n_processes, progress)
     results = [done[path] for path in inputs] + results
@@ -120,17 +122,43 @@ def analyze_input(
     path: Path,
     folder: Path,
     settings: AnalysisSettings,
+    *,
     progress: Callable[[str, int, int], None] | None = None,
     threads: int = 1,
+    truth: Truth | None = None,
+    watch: Callable[[FrameResult], None] | None = None,
 ) -> InputResult:
-    """Analyse all frames of one input and write its results; an input or frame that fails is named, not raised."""
+    """Analyse all frames of one input and write its results; an input or frame that fails is named, not raised.
+
+    Parameters
+    ----------
+    path
+        A file, a stack, or a folder of numbered frames.
+    folder
+        Where the results go.
+    settings
+        Of every step.
+    progress
+        Told the input's name, and how many of how many frames are done.
+    threads
+        Of the large transforms.
+    truth
+        What a simulated frame really holds; the page then sets it beside what was found.
+    watch
+        Given each frame's result as it comes.
+
+    Raises
+    ------
+    OutputError
+        ``folder`` cannot be written: then nothing else can either.
+    """
     try:
         references = load_phases(settings)
         with read(path, settings=settings.read) as series:
             _require_scale(series)
             provenance = _provenance(path, series, settings)
-            frames = _analyze_frames(series, references, settings, progress, threads)
-            written = write_results(frames, folder=folder, settings=settings.report, provenance=provenance)
+            frames = _watched(_analyze_frames(series, references, settings, threads), series, progress, watch)
+            written = write_results(frames, folder=folder, settings=settings.report, provenance=provenance, truth=truth)
             return InputResult(path, folder, written.page, written.summary, written.failures, series.warnings)
     except OutputError:
         raise
@@ -151,7 +179,6 @@ def _analyze_frames(
     series: FrameSeries,
     references: Sequence[Reflections],
     settings: AnalysisSettings,
-    progress: Callable[[str, int, int], None] | None,
     threads: int,
 ) -> Iterator[FrameResult | Failure]:
     for i in range(len(series)):
@@ -160,8 +187,20 @@ def _analyze_frames(
             yield dataclasses.replace(result, warnings=(*series.warnings, *result.warnings))
         except FringemapError as error:
             yield Failure(str(series.path), i, type(error).__name__, str(error))
+
+
+def _watched(
+    frames: Iterator[FrameResult | Failure],
+    series: FrameSeries,
+    progress: Callable[[str, int, int], None] | None,
+    watch: Callable[[FrameResult], None] | None,
+) -> Iterator[FrameResult | Failure]:
+    for done, frame in enumerate(frames, start=1):
+        if watch and isinstance(frame, FrameResult):
+            watch(frame)
+        yield frame
         if progress:
-            progress(series.name, i + 1, len(series))
+            progress(series.name, done, len(series))
 
 
 def _in_processes(
