@@ -205,5 +205,6 @@ def test_formulas_and_planes_are_set_as_in_print():
     assert format_formula("Li2CO3") == "Li₂CO₃"
     assert format_formula("ice Ih") == "ice Ih"
     assert mathtext_indices((-1, 1, 2)) == r"$\bar{1}12$"
+    assert mathtext_indices((1, 1, 2)) == "112"
     assert mathtext_indices((10, 0, -2)) == r"$10\ 0\ \bar{2}$"
     assert overlined_indices((-1, 1, 2)) == "1\u030512"

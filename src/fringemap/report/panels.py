@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fringemap.records import FrameResult, Image, Mask, PhaseMap, SpotMatch
 
 LABEL_SIZE = 7.0
+_MOST_MASK_PIXELS = 1024
 
 
 def frame_size_nm(result: FrameResult) -> tuple[float, float]:
@@ -118,9 +119,11 @@ def show_regions(axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyl
 
 
 def region_outline(phase_map: PhaseMap, frame_pixel_angstrom: tuple[float, float]) -> Outline:
-    """Trace the region of a phase in nm, holes included."""
-    y, x = (_centres_nm(phase_map, frame_pixel_angstrom, axis) for axis in (0, 1))
-    return trace_region(phase_map.mask, y, x)
+    """Trace the region of a phase in nm, holes included; of a very large mask only every second, third ... pixel."""
+    step = -(-max(phase_map.mask.shape) // _MOST_MASK_PIXELS)
+    mask = phase_map.mask[::step, ::step]
+    y, x = (_centres_nm(phase_map, mask.shape[axis], step, frame_pixel_angstrom, axis) for axis in (0, 1))
+    return trace_region(mask, y, x)
 
 
 def trace_region(mask: Mask, y: NDArray[np.float64], x: NDArray[np.float64]) -> Outline:
@@ -133,11 +136,12 @@ def trace_region(mask: Mask, y: NDArray[np.float64], x: NDArray[np.float64]) -> 
     return Outline(points[0], codes[0])
 
 
-def _centres_nm(phase_map: PhaseMap, frame_pixel: tuple[float, float], axis: int) -> NDArray[np.float64]:
+def _centres_nm(
+    phase_map: PhaseMap, n: int, step: int, frame_pixel: tuple[float, float], axis: int
+) -> NDArray[np.float64]:
     # The frame's first pixel is centred half a pixel inside its edge; one cell of padding closes regions at the edge.
     first = (phase_map.origin_px[axis] + 0.5) * frame_pixel[axis]
-    steps = np.arange(-1, phase_map.mask.shape[axis] + 1)
-    return np.asarray(NM * (first + phase_map.pixel_size_angstrom[axis] * steps), dtype=np.float64)
+    return np.asarray(NM * (first + phase_map.pixel_size_angstrom[axis] * step * np.arange(-1, n + 1)))
 
 
 def draw_region(axes: Axes, outline: Outline, style: PhaseStyle) -> None:
