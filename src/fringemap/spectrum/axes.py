@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from fringemap.records import Array, FloatArray, Image, Scale
 
+_BLOCK_ROWS = 64
+
 Number = TypeVar("Number", np.float32, np.complex64)
+
+
+def row_blocks(n_rows: int) -> Iterator[slice]:
+    """Slices of rows small enough for the processor's cache: a pass over a large spectrum is quicker piece by piece."""
+    return (slice(start, min(start + _BLOCK_ROWS, n_rows)) for start in range(0, n_rows, _BLOCK_ROWS))
 
 
 def half_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from fringemap.spectrum.axes import bin_size, frequency_axes
+from fringemap.spectrum.axes import bin_size, frequency_axes, row_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 # Sectors of the half plane: six degrees follow astigmatic Thon rings, and hold enough bins beyond the first few rings.
 _N_SECTORS = 30
-# Log power is counted in steps of 1/4 e-fold around a first guess for its ring; medians are interpolated within a step.
-_STEPS_PER_E = 4
-_LEVELS_BELOW = 16
-_N_LEVELS = 36
+# Log power is counted in steps of 1/3 e-fold around a first guess for its ring; medians are interpolated within a step.
+_STEPS_PER_E = 3
+_LEVELS_BELOW = 12
+_N_LEVELS = 26
+# Rows of bins whose levels are counted: all of those near the centre, and about so many over the whole height.
+_ROWS_NEAR = 128
+_ROWS_ENOUGH = 1300
 # Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_RINGS = 3
@@ -50,7 +53,8 @@ class PolarGrid:
 
     ring: NDArray[np.int16]
     """Half-spectrum shape. A ring is as wide as a bin of the coarser axis."""
-    sector: NDArray[np.int8]
+    cell: NDArray[np.int32]
+    """ring x number of sectors + sector."""
     n_rings: int
     ring_width: float
     """[1/Å]."""
@@ -62,12 +66,14 @@ def polar_grid(frame_shape: tuple[int, int], scale: Scale) -> PolarGrid:
     gy, gx = (axis.astype(np.float32) for axis in frequency_axes(frame_shape, scale))
     width = max(bin_size(frame_shape, scale))
     shape = (len(gy), len(gx))
-    ring, sector = np.empty(shape, np.int16), np.empty(shape, np.int8)
-    for row, y in enumerate(gy):
-        ring[row] = np.sqrt(y * y + gx * gx) / np.float32(width) + np.float32(0.5)
-        fraction = np.arctan2(y, gx) / np.float32(np.pi) + np.float32(0.5)
-        sector[row] = np.minimum(fraction * _N_SECTORS, _N_SECTORS - 1)
-    return PolarGrid(ring, sector, int(ring.max()) + 1, width)
+    ring, cell = np.empty(shape, np.int16), np.empty(shape, np.int32)
+    for rows in row_blocks(len(gy)):
+        y = gy[rows, None]
+        ring[rows] = np.sqrt(y * y + gx * gx) * np.float32(1 / width) + np.float32(0.5)
+        fraction = np.arctan2(y, gx) * np.float32(_N_SECTORS / np.pi) + np.float32(_N_SECTORS / 2)
+        np.multiply(ring[rows], _N_SECTORS, out=cell[rows], dtype=np.int32)
+        cell[rows] += np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
+    return PolarGrid(ring, cell, int(ring.max()) + 1, width)
 
 
 def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Scale, noise_shape: float) -> Image:
@@ -99,9 +105,8 @@ def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Sc
     table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
     background = np.empty_like(power)
     flat = np.maximum(table, _TINY).ravel()
-    for row in range(len(power)):
-        cell = grid.ring[row].astype(np.int32) * _N_SECTORS + grid.sector[row]
-        np.take(flat, cell, out=background[row])
+    for rows in row_blocks(len(power)):
+        np.take(flat, grid.cell[rows], out=background[rows], mode="clip")
     _lift_streaks(background, power, noise_shape=noise_shape)
     return background
 
@@ -123,22 +128,27 @@ def _count_levels(power: Image, grid: PolarGrid, guess: Array) -> Array:
     """How many bins of each cell lie in each step of log power around the guess; (n_rings, n_sectors, n_levels)."""
     offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
     counts = np.zeros(grid.n_rings * _N_SECTORS * _N_LEVELS, np.int64)
-    block = max(1, 2**20 // power.shape[1])
-    for start in range(0, len(power), block):
-        rows = slice(start, start + block)
-        ring = grid.ring[rows].ravel()
-        level = np.log(np.maximum(power[rows].ravel(), _TINY))
+    sampled = _sampled_rows(len(power))
+    for block in row_blocks(len(sampled)):
+        rows = sampled[block]
+        level = np.log(np.maximum(power[rows], _TINY))
         level *= np.float32(_STEPS_PER_E)
-        level -= offset[ring]
+        level -= offset[grid.ring[rows]]
         np.clip(level, 0, _N_LEVELS - 1, out=level)
-        cell = ring.astype(np.int32)
-        cell *= _N_SECTORS
-        cell += grid.sector[rows].ravel()
-        cell *= _N_LEVELS
+        cell = grid.cell[rows] * _N_LEVELS
         cell += level.astype(np.int32)
         first, last = int(cell.min()), int(cell.max()) + 1
-        counts[first:last] += np.bincount(cell - first, minlength=last - first)
+        counts[first:last] += np.bincount(cell.ravel() - first, minlength=last - first)
     return counts.reshape(grid.n_rings, _N_SECTORS, _N_LEVELS).astype(np.float32)
+
+
+def _sampled_rows(n: int) -> NDArray[np.int64]:
+    """All rows near the centre, where rings hold few bins, and every few of the others where there are very many."""
+    step = max(1, round(n / _ROWS_ENOUGH))
+    row = np.arange(n)
+    near = np.minimum(row, n - row) < _ROWS_NEAR
+    sampled: NDArray[np.int64] = row[near | (row % step == 0)]
+    return sampled
 
 
 def _median_of_cells(counts: Array, noise_shape: float) -> Array:

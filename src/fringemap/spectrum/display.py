@@ -38,13 +38,17 @@ def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tu
     last_row = min((rows - 1) // 2, int(np.ceil(1 / d_min_angstrom / step_y)))
     last_col = min((cols - 1) // 2, int(np.ceil(1 / d_min_angstrom / step_x)))
     factors = [_odd_factor(2 * last + 1) for last in (last_row, last_col)]
-    (last_row, n_rows), (last_col, n_cols) = (
+    (last_row, n_rows), (last_col, _) = (
         _fit(last, factor) for last, factor in zip((last_row, last_col), factors, strict=True)
     )
     row = np.arange(-last_row, last_row + 1)
     right = diffractogram.power[row, : last_col + 1] / diffractogram.background[row, : last_col + 1]
-    whole = np.concatenate([right[::-1, :0:-1], right], axis=1)
-    pooled = whole.reshape(n_rows, factors[0], n_cols, factors[1]).max(axis=(1, 3))
+    # Rows first, while only one half is there: the groups are symmetric about the middle row.
+    by_rows = right.reshape(n_rows, factors[0], -1).max(axis=1)
+    whole = np.concatenate([by_rows[::-1, :0:-1], by_rows], axis=1)
+    pooled = whole[:, :: factors[1]].copy()
+    for offset in range(1, factors[1]):
+        np.maximum(pooled, whole[:, offset :: factors[1]], out=pooled)
     return np.log10(np.maximum(pooled, np.float32(1e-3))), ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
 
 

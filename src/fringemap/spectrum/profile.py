@@ -49,9 +49,10 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
     count = np.maximum(np.bincount(ring, minlength=n), 1)
     outside = np.bincount(ring, weights=diffractogram.power[::step][rest], minlength=n) / count
     background = np.bincount(ring, weights=diffractogram.background[::step][rest], minlength=n) / count
-    inside_ring, whole = grid.ring[mask], _bins_in_rings(n, diffractogram)
-    excess = diffractogram.power[mask] - outside[inside_ring]
-    whitened = diffractogram.power[mask] / diffractogram.background[mask]
+    inside = np.flatnonzero(mask)
+    inside_ring, power = grid.ring.ravel()[inside], diffractogram.power.ravel()[inside]
+    excess, whole = power - outside[inside_ring], _bins_in_rings(n, diffractogram)
+    whitened = power / diffractogram.background.ravel()[inside]
     masked = np.bincount(inside_ring, weights=whitened, minlength=n) / whole
     peaks, height = _find_peaks(masked)
     g = np.arange(n, dtype=np.float64) * grid.ring_width

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from fringemap.spectrum.axes import row_blocks
 
+if TYPE_CHECKING:
     from fringemap.records import Array, ComplexImage, Image
 
 # More single pixels than this share of a frame are no defects but its signal: a frame of counted electrons.
 _MOST_HOT = 1e-4
-_BLOCK_ROWS = 64
 
 
 def replace_hot_pixels(image: Image, *, sigma: float) -> tuple[Image, int]:
@@ -40,8 +39,12 @@ def replace_hot_pixels(image: Image, *, sigma: float) -> tuple[Image, int]:
         return image, 0
     middle, spread = _robust_centre(image)
     reach = max(sigma / 2.0, 4.0) * spread
-    rows, cols = np.nonzero((image > middle + reach) | (image < middle - reach))
-    if len(rows) == 0 or len(rows) > max(1, _MOST_HOT * image.size):
+    outer = np.flatnonzero((image.max(axis=1) > middle + reach) | (image.min(axis=1) < middle - reach))
+    if len(outer) == 0:
+        return image, 0
+    rows, cols = np.nonzero(np.abs(image[outer] - np.float32(middle)) > reach)
+    rows = outer[rows]
+    if len(rows) > max(1, _MOST_HOT * image.size):
         return image, 0
     neighbours = _neighbours(image, rows, cols)
     local = np.median(neighbours, axis=1)
@@ -136,7 +139,7 @@ def _subtract_smooth_part(spectrum: ComplexImage, image: Image) -> None:
     # 2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero.
     row_term = (-4 * np.sin(row_angle / 2) ** 2).astype(np.float32)
     col_term = (-4 * np.sin(col_angle / 2) ** 2).astype(np.float32)
-    for rows in _row_blocks(n_rows):
+    for rows in row_blocks(n_rows):
         laplacian = row_term[rows, None] + col_term
         if rows.start == 0:
             laplacian[0, 0] = 1.0
@@ -146,15 +149,10 @@ def _subtract_smooth_part(spectrum: ComplexImage, image: Image) -> None:
         spectrum[rows] -= jumps
 
 
-def _row_blocks(n_rows: int) -> Iterator[slice]:
-    """Slices of rows small enough to stay in the processor's cache."""
-    return (slice(start, min(start + _BLOCK_ROWS, n_rows)) for start in range(0, n_rows, _BLOCK_ROWS))
-
-
 def power_of(spectrum: ComplexImage) -> Image:
     """|spectrum|², without a full-size temporary."""
     power = np.empty(spectrum.shape, np.float32)
-    for rows in _row_blocks(len(spectrum)):
+    for rows in row_blocks(len(spectrum)):
         block = spectrum[rows]
         np.multiply(block.real, block.real, out=power[rows])
         power[rows] += block.imag * block.imag

@@ -42,17 +42,30 @@ _LOBE_MARGIN = 2.0
 
 @dataclass(frozen=True)
 class _Window:
-    """The part of a diffractogram in which spots are looked for, centred, with a margin across the column axis."""
+    """The part of a diffractogram in which spots are looked for, centred, with a margin across the column axis.
+
+    Bins outside the limits of d hold 1, the mean of noise.
+    """
 
     whitened: Image
+    gy: Array
+    """Of each row [1/Å]."""
+    gx: Array
+    """Of each column."""
     first_row: int
     first_col: int
-    g: Image
-    """|g| of each bin [1/Å]."""
-    inside: Mask
-    """Bins between the limits of d."""
-    g_max: float
-    """Largest |g| inside [1/Å]."""
+    g_low: float
+    g_high: float
+
+    def g_at(self, row: Array | int, col: Array | int) -> Array:
+        """|g| of bins counted from the corner of the window [1/Å]."""
+        g: Array = np.hypot(self.gy[0] + row * (self.gy[1] - self.gy[0]), self.gx[0] + col * (self.gx[1] - self.gx[0]))
+        return g
+
+    def zone_at(self, row: Array | int, col: Array | int) -> Array:
+        """Ring of equal width, numbered from the centre."""
+        zone: Array = np.minimum(self.g_at(row, col) * (_N_ZONES / self.g_high), _N_ZONES - 1).astype(int)
+        return zone
 
 
 def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
@@ -100,14 +113,25 @@ def _cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin:
     last_col = min(int(g_high / step_x), (cols - 1) // 2)
     margin = min(margin, last_col)
     row = np.arange(-last_row, last_row + 1)
-    right = whiten(diffractogram, rows=row % rows, n_cols=last_col + 1)
-    whitened = np.concatenate([right[::-1, margin:0:-1], right], axis=1)
-    gy = (row * step_y).astype(np.float32)
-    gx = (np.arange(-margin, last_col + 1) * step_x).astype(np.float32)
-    g = np.hypot(gy[:, None], gx)
-    inside = (g >= g_low) & (g <= g_high)
-    whitened[~inside] = 1.0
-    return _Window(whitened, -last_row, -margin, g, inside, float(g[inside].max(initial=0.0)) or 1.0)
+    whitened = np.empty((len(row), last_col + 1 + margin), np.float32)
+    whitened[:, margin:] = whiten(diffractogram, rows=row % rows, n_cols=last_col + 1)
+    whitened[:, :margin] = whitened[::-1, 2 * margin : margin : -1]
+    gy, gx = row * step_y, np.arange(-margin, last_col + 1) * step_x
+    _blank(whitened, gy, gx, g_low, g_high)
+    g_corner = float(np.hypot(gy[-1], gx[-1]))
+    return _Window(whitened, gy, gx, -last_row, -margin, g_low, min(g_high, g_corner))
+
+
+def _blank(whitened: Image, gy: Array, gx: Array, g_low: float, g_high: float) -> None:
+    """Put the mean of noise outside a ring, in place."""
+    reach, hole = (np.sqrt(np.maximum(limit**2 - gy**2, 0.0)) for limit in (g_high, g_low))
+    outer = zip(np.searchsorted(gx, -reach), np.searchsorted(gx, reach, side="right"), strict=True)
+    for line, (first, last) in zip(whitened, outer, strict=True):
+        line[:first] = 1.0
+        line[last:] = 1.0
+    for row in np.flatnonzero(np.abs(gy) < g_low):
+        first, last = np.searchsorted(gx, -hole[row]), np.searchsorted(gx, hole[row], side="right")
+        whitened[row, first:last] = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,85 +152,83 @@ def _find_blocks(
     ``grid`` holds the means of blocks that do not overlap; the tested blocks, four cells each, overlap by half.
     """
     found = np.zeros(window.whitened.shape, bool)
-    grid, inside, g = window.whitened, window.inside, window.g
+    grid = window.whitened
     laws = []
     for side in levels:
         cell = max(side // 2, 1)
-        means = grid if side == 1 else _mean_of_four(grid)
-        valid = inside if side == 1 else _all_of_four(inside)
-        radius = g if side == 1 else g[:-1, :-1]
-        n_tests = int(np.count_nonzero(valid)) if valid.any() else 1
-        zone = _zone_of(radius, window.g_max)
-        law, limit = _law_of(means, valid, zone, side, n_tests, false_spots / len(levels), noise_shape)
-        hits = valid & (means > limit)
+        means = grid if side == 1 else _mean_of_four(grid, 1)
+        law = _measure_law(means, window, side, noise_shape)
+        rows, cols = _bright_blocks(means, window, law, false_spots / len(levels))
+        if side > 1:
+            rows, cols = _cells_of_blocks(rows, cols)
+        if len(rows):
+            grid = grid.copy()
+            grid[rows, cols] = 1.0
+            _mark(found, rows, cols, cell)
+        if side > 1:
+            grid = _mean_of_four(grid, 2)
         laws.append(law)
-        if side > 1:
-            hits = _cells_of_blocks(hits)
-        if hits.any():
-            grid = np.where(hits, np.float32(1.0), grid)
-            found |= _spread(hits, cell, found.shape)
-        if side > 1:
-            grid, inside, g = _mean_of_four(grid)[::2, ::2], _all_of_four(inside)[::2, ::2], g[:-1:2, :-1:2]
     return found, laws
 
 
-def _mean_of_four(grid: Image) -> Image:
-    total = grid[:-1, :-1] + grid[1:, :-1]
-    total += grid[:-1, 1:]
-    total += grid[1:, 1:]
+def _mean_of_four(grid: Image, step: int) -> Image:
+    """Mean of each 2 x 2 cells, at every place or at every other one."""
+    rows, cols = (n - 1 for n in grid.shape)
+    total = grid[:rows:step, :cols:step] + grid[1 : rows + 1 : step, :cols:step]
+    total += grid[:rows:step, 1 : cols + 1 : step]
+    total += grid[1 : rows + 1 : step, 1 : cols + 1 : step]
     total *= np.float32(0.25)
     return total
 
 
-def _all_of_four(mask: Mask) -> Mask:
-    return mask[:-1, :-1] & mask[1:, :-1] & mask[:-1, 1:] & mask[1:, 1:]
+def _cells_of_blocks(rows: Array, cols: Array) -> tuple[Array, Array]:
+    """The four cells of each block, each cell once."""
+    cells = {(int(r) + dr, int(c) + dc) for r, c in zip(rows, cols, strict=True) for dr in (0, 1) for dc in (0, 1)}
+    unique = np.array(sorted(cells), int).reshape(-1, 2)
+    return unique[:, 0], unique[:, 1]
 
 
-def _cells_of_blocks(hits: Mask) -> Mask:
-    """Cells of the grid that any hit block covers; one larger than ``hits`` along both axes."""
-    cells = np.zeros((hits.shape[0] + 1, hits.shape[1] + 1), bool)
-    for dr in (0, 1):
-        for dc in (0, 1):
-            cells[dr : dr + hits.shape[0], dc : dc + hits.shape[1]] |= hits
-    return cells
+def _mark(found: Mask, rows: Array, cols: Array, cell: int) -> None:
+    """Mark the bins of cells, in place."""
+    if cell == 1:
+        found[rows, cols] = True
+        return
+    for r, c in zip(rows * cell, cols * cell, strict=True):
+        found[r : r + cell, c : c + cell] = True
 
 
-def _spread(cells: Mask, side: int, shape: tuple[int, ...]) -> Mask:
-    """Cells of ``side`` bins as bins."""
-    if side == 1:
-        return cells
-    bins = np.zeros(shape, bool)
-    whole = np.repeat(np.repeat(cells, side, axis=0), side, axis=1)[: shape[0], : shape[1]]
-    bins[: whole.shape[0], : whole.shape[1]] = whole
-    return bins
+def _bright_blocks(means: Image, window: _Window, law: _Law, false_spots: float) -> tuple[Array, Array]:
+    """Blocks above the threshold of their zone, as indices into ``means``."""
+    per_test = np.log(false_spots / law.n_tests)
+    limits = np.array([threshold(per_test, mean=m, shape=s) for m, s in zip(law.means, law.shapes, strict=True)])
+    rows, cols = np.nonzero(means > np.float32(limits.min()))
+    bright = means[rows, cols] > limits[window.zone_at(*_middle(rows, cols, law.side))]
+    return rows[bright], cols[bright]
 
 
-def _law_of(
-    means: Image, valid: Mask, zone: Image, side: int, n_tests: int, false_spots: float, noise_shape: float
-) -> tuple[_Law, Image]:
-    """Noise law of one level in each zone, and the threshold of every block."""
-    step = max(1, int((n_tests / (_SAMPLE * _N_ZONES)) ** 0.5))
-    sample, where = means[::step, ::step], valid[::step, ::step]
-    values, zones = sample[where], zone[::step, ::step][where]
+def _middle(rows: Array, cols: Array, side: int) -> tuple[Array, Array]:
+    """Bins, counted from the corner of the window, at the middle of tested blocks."""
+    cell = max(side // 2, 1)
+    return rows * cell + (side - 1) / 2, cols * cell + (side - 1) / 2
+
+
+def _measure_law(means: Image, window: _Window, side: int, noise_shape: float) -> _Law:
+    """Noise law of one level in each zone, from a sample of its blocks."""
+    step = max(1, int((means.size / (_SAMPLE * _N_ZONES)) ** 0.5))
+    sample = means[::step, ::step]
+    rows, cols = (np.arange(n) * step for n in sample.shape)
+    row, col = _middle(rows[:, None], cols, side)
+    g = window.g_at(row, col)
+    reach = side * max(window.gy[1] - window.gy[0], window.gx[1] - window.gx[0])
+    inside = (g > window.g_low + reach) & (g < window.g_high - reach)
+    n_tests = max(int(np.count_nonzero(inside)) * step**2, 1)
+    values, zones = sample[inside], window.zone_at(row, col)[inside]
     groups = [values[zones == number] for number in range(_N_ZONES)]
     laws = np.array([measure_noise_law(group, independent_shape=side * side * noise_shape) for group in groups])
     # A zone with few bins can be crowded with spots; it follows the others.
     weight = np.array([len(group) for group in groups]) * step**2 / _OWN_LAW_BINS
     shapes = (weight * laws[:, 1] + np.median(laws[:, 1])) / (weight + 1)
-    law = _Law(side, laws[:, 0], shapes, n_tests)
-    per_test = np.log(false_spots / n_tests)
-    limits = np.array(
-        [threshold(per_test, mean=m, shape=s) for m, s in zip(law.means, law.shapes, strict=True)], np.float32
-    )
-    if np.ptp(limits) == 0:
-        return law, limits[:1]
-    return law, limits[zone]
-
-
-def _zone_of(g: Image | Array, g_max: float) -> Array:
-    """Rings of equal width, numbered from the centre."""
-    zone: Array = np.minimum((g * (_N_ZONES / g_max)).astype(np.int8), _N_ZONES - 1)
-    return zone
+    return _Law(side, laws[:, 0], shapes, n_tests)
 
 
 @dataclass(frozen=True)
@@ -362,7 +384,7 @@ def _scored(
 def _score(peak: _Peak, window: _Window, found: Mask, laws: Sequence[_Law]) -> float:
     """-log10 of the number of blocks as bright as the best one on this peak that noise would make."""
     row, col = round(peak.row) - window.first_row, round(peak.col) - window.first_col
-    zone = int(_zone_of(window.g[row, col], window.g_max))
+    zone = int(window.zone_at(row, col))
     local, n_local = _local_background(peak, window, found)
     best = -np.inf
     for law in laws:
@@ -389,10 +411,14 @@ def _local_background(peak: _Peak, window: _Window, found: Mask) -> tuple[float,
     """Median of the whitened power around a peak, at its own |g|, as a mean; and the number of bins that told it."""
     row, col = round(peak.row) - window.first_row, round(peak.col) - window.first_col
     reach = round(max(_LOCAL_REACH, _LOCAL_WIDTHS * peak.width))
-    box = (slice(max(row - reach, 0), row + reach + 1), slice(max(col - reach, 0), col + reach + 1))
-    step = float(np.diff(window.g[:, -1]).max())
-    ring = np.abs(window.g[box] - window.g[row, col]) < max(2 * peak.width, 6.0) * step
-    values = window.whitened[box][ring & window.inside[box] & ~found[box]]
+    top, left = max(row - reach, 0), max(col - reach, 0)
+    box = (slice(top, row + reach + 1), slice(left, col + reach + 1))
+    around = window.whitened[box]
+    g = window.g_at(*np.ogrid[top : top + around.shape[0], left : left + around.shape[1]])
+    step = max(window.gy[1] - window.gy[0], window.gx[1] - window.gx[0])
+    ring = np.abs(g - window.g_at(row, col)) < max(2 * peak.width, 6.0) * step
+    inside = (g >= window.g_low) & (g <= window.g_high)
+    values = around[ring & inside & ~found[box]]
     if len(values) < 20:
         return 0.0, 20
     return float(np.median(values)) / np.log(2), len(values)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A wave that holds less than this share of a spot's power is one grain among several, or part of a bent one.
 _COHERENT_SHARE = 0.7
+# A wave that holds this share even of its whole block needs no comparison.
+_CERTAINLY_COHERENT = 0.85
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def refine_candidates(diffractogram: Diffractogram, candidates: Candidates) -> R
     wave = fit_waves(diffractogram, candidates)
     row, col, energy = wave.row.copy(), wave.col.copy(), wave.energy.copy()
     covariance, width, refined = wave.covariance.copy(), wave.width.copy(), wave.ok.copy()
-    humps = [fit_hump(diffractogram, candidates, i) for i in range(len(candidates))]
     several = np.zeros(len(candidates), bool)
-    for i, hump in enumerate(humps):
+    for i in np.flatnonzero(~wave.ok | (wave.share < _CERTAINLY_COHERENT)):
+        hump = fit_hump(diffractogram, candidates, int(i))
         if hump is None:
             continue
         several[i] = wave.energy[i] < _COHERENT_SHARE * hump.energy

@@ -7,6 +7,7 @@ the envelope follows the grain, and the frame's own edges need no model because 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ _LEAST_HALF = 6
 # The fit sees at most this many samples along each axis, around the grain.
 _MOST_SAMPLES = 24
 _ITERATIONS = 25
+# First guesses that differ by less than this, in bins, lead to the same fit.
+_SAME_START = 0.3
 # Weak priors keep the envelope of a grain that fills the frame from running away: its centre, in frame lengths; its
 # size, in e-folds.
 _CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
@@ -48,6 +51,8 @@ class WaveFit:
     amplitude_sigma: Array
     energy: Array
     """Power of the whole fitted spot [counts²]; (n,)."""
+    share: Array
+    """That power over all the power of its block but the noise's; (n,)."""
     noise: Array
     """Expected noise power of a bin [counts²]; (n,)."""
     width: Array
@@ -107,12 +112,10 @@ def fit_waves(diffractogram: Diffractogram, candidates: Candidates, *, windowed:
         empty = np.zeros(0)
         pairs = np.zeros((0, 2))
         return WaveFit(
-            empty, empty, np.zeros((0, 2, 2)), empty, empty, empty, empty, pairs, pairs, pairs, np.zeros(0, bool)
+            empty, empty, np.zeros((0, 2, 2)), empty, empty, empty, empty, empty, pairs, pairs, pairs, np.zeros(0, bool)
         )
     samples = _sample_all(diffractogram, candidates, windowed)
-    fits = [_minimise(samples, samples.starts[:, k], diffractogram.frame_shape) for k in range(2)]
-    first_is_better = fits[0][1] <= fits[1][1]
-    parameters = np.where(first_is_better[:, None], fits[0][0], fits[1][0])
+    parameters = _fit_from_both(samples, diffractogram.frame_shape)
     return _read_fit(parameters, samples, candidates, diffractogram.frame_shape)
 
 
@@ -229,6 +232,22 @@ def _model(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
     return fringe, slopes
 
 
+def _fit_from_both(samples: _Samples, frame_shape: tuple[int, int]) -> Array:
+    """The better fit of those from the two first guesses; one fit where both guesses are nearly the same; (n, 8)."""
+    parameters, loss = _minimise(samples, samples.starts[:, 0], frame_shape)
+    apart = np.abs(samples.starts[:, 1] - parameters) * np.array(frame_shape)[[0, 0, 0, 0, 0, 0, 0, 1]]
+    other = np.flatnonzero((apart[:, [_D_ROW, _D_COL]] > _SAME_START).any(axis=1))
+    if len(other):
+        again, again_loss = _minimise(_take(samples, other), samples.starts[other, 1], frame_shape)
+        better = again_loss < loss[other]
+        parameters[other[better]] = again[better]
+    return parameters
+
+
+def _take(samples: _Samples, rows: Array) -> _Samples:
+    return _Samples(*(getattr(samples, f.name)[rows] for f in dataclasses.fields(samples)))
+
+
 def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> tuple[Array, Array]:
     """Levenberg-Marquardt over all spots at once; parameters (n, 8) and their loss (n,)."""
     precision = np.zeros(8)
@@ -305,6 +324,7 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
         amplitude=amplitude,
         amplitude_sigma=np.sqrt(amplitude_variance),
         energy=spectral_energy,
+        share=energy.sum(axis=(1, 2)) / _energy_over_noise(samples),
         noise=samples.bin_noise,
         width=width,
         position=position,
@@ -316,6 +336,13 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
 def _block_side(width: float, frame_shape: tuple[int, int]) -> int:
     half = min(max(math.ceil(_BLOCK_WIDTHS * width), _LEAST_HALF), (min(frame_shape) - 1) // 4)
     return 2 * half + 1
+
+
+def _energy_over_noise(samples: _Samples) -> Array:
+    """Energy of the samples less what the noise adds; (n,)."""
+    total = np.sum(np.abs(samples.values) ** 2, axis=(1, 2)) - samples.noise * samples.weights.sum(axis=(1, 2))
+    energy: Array = np.maximum(total, 1e-30)
+    return energy
 
 
 def _excess(fringe: Array, samples: _Samples) -> Array:
