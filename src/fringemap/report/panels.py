@@ -184,8 +184,8 @@ def show_diffractogram(axes: Axes, result: FrameResult, styles: Mapping[str, Pha
     _draw_circles(axes, result, styles, radius)
     note = Box(axes_inches(axes)[0] - 1.7, 0.0, axes_inches(axes)[0], 0.25)
     obstacles = [Box(bar.x0, bar.y0, bar.x1, bar.y1), note, *_mate_boxes(axes, result, radius)]
-    obstacles += _draw_rings(axes, result, [*obstacles, *_circle_boxes(axes, result, radius)])
-    missing = _label_spots(axes, result, styles, radius, obstacles)
+    placed, missing = _label_spots(axes, result, styles, radius, obstacles)
+    _draw_rings(axes, result, [*obstacles, *placed, *_circle_boxes(axes, result, radius)])
     if missing:
         text = f"{missing} more in the table of spots"
         _write(axes, limit_x - 0.85 * 2 * limit_x / axes_inches(axes)[0], limit_y * 0.97, text, "#404040")
@@ -265,7 +265,7 @@ def _from_inches(axes: Axes, x: float, y: float) -> tuple[float, float]:
     return x / inch + axes.get_xlim()[0], bottom - y / inch
 
 
-def _draw_rings(axes: Axes, result: FrameResult, obstacles: Sequence[Box]) -> list[Box]:
+def _draw_rings(axes: Axes, result: FrameResult, obstacles: Sequence[Box]) -> None:
     """Draw rings dashed, each with its d where the ring crosses a free place."""
     boxes: list[Box] = []
     for g in (PER_NM * result.rings.g).tolist():
@@ -277,17 +277,19 @@ def _draw_rings(axes: Axes, result: FrameResult, obstacles: Sequence[Box]) -> li
         if place is not None:
             _write(axes, *_from_inches(axes, *place.centre), text, "#404040")
             boxes.append(place)
-    return boxes
 
 
 def _free_on_ring(axes: Axes, g: float, size: tuple[float, float], taken: Sequence[Box]) -> Box | None:
-    page = Box(0, 0, *axes_inches(axes))
-    for degrees in range(100, 460, 7):
-        angle = np.radians(degrees)
-        x, y = to_inches(axes, g * np.cos(angle), -g * np.sin(angle))
-        box = Box(x - size[0] / 2 - 0.03, y - size[1] / 2 - 0.03, x + size[0] / 2 + 0.03, y + size[1] / 2 + 0.03)
-        if box.inside(page) and not any(box.overlaps(other) for other in taken):
-            return box
+    """Find a place on a ring, or else just outside or inside it."""
+    page, inch = Box(0, 0, *axes_inches(axes)), _inches_per_unit(axes)
+    half_w, half_h = size[0] / 2 + 0.02, size[1] / 2 + 0.02
+    for offset in (0.0, 0.12, -0.12, 0.25):
+        for degrees in range(100, 460, 5):
+            angle, radius = np.radians(degrees), g + offset / inch
+            x, y = to_inches(axes, radius * np.cos(angle), -radius * np.sin(angle))
+            box = Box(x - half_w, y - half_h, x + half_w, y + half_h)
+            if box.inside(page) and not any(box.overlaps(other) for other in taken):
+                return box
     return None
 
 
@@ -335,8 +337,8 @@ def escape_mathtext(text: str) -> str:
 
 def _label_spots(
     axes: Axes, result: FrameResult, styles: Mapping[str, PhaseStyle], radius: float, obstacles: Sequence[Box]
-) -> int:
-    """Label spots in falling order of score; give the number of those that found no place."""
+) -> tuple[list[Box], int]:
+    """Label spots in falling order of score; give the places taken and how many labels found none."""
     width, height = axes_inches(axes)
     texts = [spot_label(result, row) for row in range(len(result.spots))]
     labels = []
@@ -351,14 +353,18 @@ def _label_spots(
             colour = style_for(styles, phase_of(match)).colour
             _draw_leader(axes, label, box, colour)
             _write(axes, *_from_inches(axes, *box.centre), text, colour)
-    return sum(box is None for box in places)
+    taken = [box for box in places if box is not None]
+    return taken, len(places) - len(taken)
 
 
 def _draw_leader(axes: Axes, label: Label, box: Box, colour: str) -> None:
     """Join a label that stands off its circle to it."""
-    x, y = min(max(label.x, box.x0), box.x1), min(max(label.y, box.y0), box.y1)
+    # A little inside: sizes of texts are estimates from above, and the line goes below the label.
+    inset_x, inset_y = 0.2 * label.width, 0.2 * label.height
+    x = min(max(label.x, box.x0 + inset_x), box.x1 - inset_x)
+    y = min(max(label.y, box.y0 + inset_y), box.y1 - inset_y)
     away = float(np.hypot(x - label.x, y - label.y))
-    if away < 1.8 * label.radius:
+    if away < 3.0 * label.radius:
         return
     share = label.radius / away
     start = _from_inches(axes, label.x + share * (x - label.x), label.y + share * (y - label.y))
