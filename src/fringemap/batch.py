@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import logging
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError
 from fringemap.io import find_inputs, read, sha256
 from fringemap.pipeline import analyze_frame, load_phases
-from fringemap.records import FrameResult
+from fringemap.records import Frame, FrameResult, Scale, ScaleSource
 from fringemap.report import Failure, write_errors_csv, write_index, write_results, write_summary_csv
 from fringemap.settings import AnalysisSettings
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from fringemap.io import FrameSeries
     from fringemap.records import Reflections, Truth
+    from fringemap.settings import ReadSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,58 @@ class InputResult:
     summary: Mapping[str, Any] | None
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
+
+
+def analyze(
+    source: str | Path | Frame,
+    *,
+    pixel_size_nm: float | None = None,
+    phases: Sequence[str] = (),
+    settings: AnalysisSettings | None = None,
+) -> FrameResult:
+    """Analyse one frame, and write nothing.
+
+    Parameters
+    ----------
+    source
+        A file, of which the first frame is taken that the settings choose; or a frame.
+    pixel_size_nm
+        Pixel size [nm/px] in place of the file's or the frame's own.
+    phases
+        Names from the library, CIFs or tables, in place of those in the settings.
+    settings
+        Of every step; the defaults if left out.
+
+    Returns
+    -------
+    FrameResult
+        Spots, match and maps.
+
+    Raises
+    ------
+    ReadError, CalibrationError, StructureError, SettingsError
+        The frame cannot be read or has no pixel size, a phase is unknown, or a setting is impossible.
+    """
+    chosen = settings or AnalysisSettings()
+    if pixel_size_nm is not None:
+        chosen = replace(chosen, read=replace(chosen.read, pixel_size_nm=pixel_size_nm))
+    if phases:
+        chosen = replace(chosen, phases=replace(chosen.phases, phases=tuple(phases)))
+    references = load_phases(chosen)
+    threads = os.cpu_count() or 1
+    if isinstance(source, Frame):
+        return analyze_frame(_rescaled(source, chosen.read), references, settings=chosen, workers=threads)
+    with read(source, settings=chosen.read) as series:
+        _require_scale(series)
+        return analyze_frame(series[0], references, settings=chosen, workers=threads)
+
+
+def _rescaled(frame: Frame, settings: ReadSettings) -> Frame:
+    if settings.pixel_size_nm is None:
+        return frame
+    percent = 1.0 if settings.scale_sigma_percent is None else settings.scale_sigma_percent
+    side = 10.0 * settings.pixel_size_nm
+    return replace(frame, scale=Scale((side, side), percent / 100.0, ScaleSource.USER))
 
 
 def analyze_inputs(
@@ -60,7 +115,8 @@ def analyze_inputs(
     workers
         Processes at most; all cores if left out. A single input is analysed in this process.
     progress
-        Told after each frame of an input analysed here, and after each whole input otherwise.
+        Told a name, and how many of how many are done: frames of the input of that name, or ``"inputs"`` where
+        several processes work.
 
     Returns
     -------
@@ -76,19 +132,26 @@ def analyze_inputs(
     """
     settings = settings or AnalysisSettings()
     load_phases(settings)
-    inputs, results = _collect(patterns)
+    _make_folder(out)
+    inputs, failed = _collect(patterns)
     folders = _folders(inputs, out)
-    n_processes = min(workers or os.cpu_count() or 1, len(inputs))
+    threads = workers or os.cpu_count() or 1
+    n_processes = min(threads, len(inputs))
     if n_processes <= 1:
-        threads = workers or os.cpu_count() or 1
-        done = {
-            path: analyze_input(path, folders[path], settings, progress=progress, threads=threads) for path in inputs
-        }
+        done = [analyze_input(path, folders[path], settings, progress=progress, threads=threads) for path in inputs]
     else:
-        done = _in_processes(inputs, folders, settings, n_processes, progress)
-    results = [done[path] for path in inputs] + results
+        work = functools.partial(_analyze_alone, folders=folders, settings=settings)
+        done = _in_processes(work, inputs, n_processes, progress)
+    results = done + failed
     _write_overview(out, results)
     return results
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}; choose another folder with -o") from error
 
 
 def _collect(patterns: Sequence[str | Path]) -> tuple[list[Path], list[InputResult]]:
@@ -165,14 +228,19 @@ def analyze_input(
     except FringemapError as error:
         return _failed(path, error)
     except Exception as error:  # a fault of ours: this input is lost, the rest must not be
-        log.exception("%s", path)
+        log.info("%s", path, exc_info=True)
         return _failed(path, error)
+
+
+def _analyze_alone(path: Path, *, folders: Mapping[Path, Path], settings: AnalysisSettings) -> InputResult:
+    return analyze_input(path, folders[path], settings)
 
 
 def _require_scale(series: FrameSeries) -> None:
     if series.scale is None:
-        reason = series.warnings[0] if series.warnings else "the file states no pixel size"
-        raise CalibrationError(f"{series.path.name} is not calibrated ({reason}); give --pixel-size NM")
+        # The reader's first warning says why, and the way out.
+        reason = series.warnings[0] if series.warnings else "the pixel size is unknown; give it with --pixel-size"
+        raise CalibrationError(f"{series.path.name}: {reason}")
 
 
 def _analyze_frames(
@@ -184,7 +252,7 @@ def _analyze_frames(
     for i in range(len(series)):
         try:
             result = analyze_frame(series[i], references, settings=settings, workers=threads)
-            yield dataclasses.replace(result, warnings=(*series.warnings, *result.warnings))
+            yield replace(result, warnings=(*series.warnings, *result.warnings))
         except FringemapError as error:
             yield Failure(str(series.path), i, type(error).__name__, str(error))
 
@@ -204,28 +272,44 @@ def _watched(
 
 
 def _in_processes(
+    work: Callable[[Path], InputResult],
     inputs: Sequence[Path],
-    folders: Mapping[Path, Path],
-    settings: AnalysisSettings,
     n_processes: int,
     progress: Callable[[str, int, int], None] | None,
-) -> dict[Path, InputResult]:
+) -> list[InputResult]:
+    """Do the work on each input in one of several processes; results in the order of the inputs."""
     done: dict[Path, InputResult] = {}
+    for result in _share_out(work, inputs, n_processes, done):
+        done[result.path] = result
+        if progress:
+            progress("inputs", len(done), len(inputs))
+    return [done[path] for path in inputs]
+
+
+def _share_out(
+    work: Callable[[Path], InputResult], inputs: Sequence[Path], n_processes: int, done: Mapping[Path, InputResult]
+) -> Iterator[InputResult]:
+    """Yield results as they come. A process that dies takes its pool along, so what is left is done one by one."""
+    with suppress(BrokenProcessPool):
+        yield from _in_pool(work, inputs, n_processes)
+    for path in [path for path in inputs if path not in done]:
+        try:
+            yield from _in_pool(work, [path], 1)
+        except BrokenProcessPool:
+            lost = ReadError(f"{path.name} ended its process without a word; was there enough memory?")
+            yield _failed(path, lost)
+
+
+def _in_pool(work: Callable[[Path], InputResult], inputs: Sequence[Path], n_processes: int) -> Iterator[InputResult]:
     # A fresh interpreter for each worker: forking a process that has threads can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, mp_context=context) as pool:
-        futures = {pool.submit(analyze_input, path, folders[path], settings): path for path in inputs}
-        for future in as_completed(futures):
-            path = futures[future]
-            try:
-                done[path] = future.result()
-            except OutputError:
-                raise
-            except Exception as error:  # a worker died: its input is lost, the rest goes on
-                done[path] = _failed(path, error)
-            if progress:
-                progress(path.name, len(done), len(inputs))
-    return done
+        try:
+            for future in as_completed([pool.submit(work, path) for path in inputs]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _provenance(path: Path, series: FrameSeries, settings: AnalysisSettings) -> dict[str, Any]:
@@ -244,16 +328,14 @@ def _provenance(path: Path, series: FrameSeries, settings: AnalysisSettings) -> 
 
 
 def _failed(path: Path, error: Exception) -> InputResult:
-    message = str(error) or type(error).__name__
-    failure = Failure(str(path), None, type(error).__name__, message)
-    return InputResult(path, None, None, None, (failure,))
+    kind = type(error).__name__
+    message = str(error)
+    if not isinstance(error, FringemapError):
+        message = f"a fault in fringemap ({kind}: {message}); please report it, with the output of --verbose"
+    return InputResult(path, None, None, None, (Failure(str(path), None, kind, message),))
 
 
 def _write_overview(out: Path, results: Sequence[InputResult]) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror}; choose another folder with -o") from error
     write_summary_csv(out / "summary.csv", [r.summary for r in results if r.summary is not None])
     write_errors_csv(out / "errors.csv", [failure for r in results for failure in r.failures])
     entries = [{"folder": r.folder.name, "summary": r.summary} for r in results if r.folder and r.summary is not None]

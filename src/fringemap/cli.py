@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fringemap import settings as knobs
-from fringemap.errors import FringemapError, SettingsError
+from fringemap.errors import FringemapError, OutputError, SettingsError, StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +44,7 @@ app.add_typer(phases_app, name="phases")
 
 _UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent")
 _METAVARS = {"nm/px": "NM", "nm": "NM", "s": "SECONDS", "Å": "ANGSTROM", "%": "PERCENT", "e/Å²/s": "RATE"}
+_KIND_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, StructureError) as error:
         _fail(str(error), 2)
     except FringemapError as error:
         _fail(str(error), 1)
@@ -105,10 +106,12 @@ def _option(setting: dataclasses.Field[Any], section: type) -> tuple[Any, Any]:
     if typing.get_origin(kind) is tuple:
         return list[str] | None, typer.Option(flag, metavar="LIST", help=text + "; separated by commas, or repeated")
     if kind is bool:
+        text = text.replace("(default: True)", "(default: yes)").replace("(default: False)", "(default: no)")
         return bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=text, show_default=False)
     if typing.get_origin(kind) is Literal:
         metavar, kind = "|".join(typing.get_args(kind)), str
     inner = [a for a in typing.get_args(kind) if a is not types.NoneType] if typing.get_args(kind) else [kind]
+    metavar = metavar or _KIND_METAVARS[inner[0]]
     return inner[0] | None, typer.Option(flag, metavar=metavar, help=text, show_default=False)
 
 
@@ -153,10 +156,12 @@ def _common(
 @app.command("analyze")
 @_with_settings
 def analyze_command(
-    inputs: Annotated[list[str], typer.Argument(help="Files, stacks, folders or globs", metavar="INPUT...")],
+    inputs: Annotated[list[str], typer.Argument(help="Files, stacks, folders or globs", metavar="INPUT")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results", metavar="OUT")],
     settings: knobs.AnalysisSettings,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at most (default: all cores)")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes at most (default: all cores)")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary for programs")] = False,
 ) -> None:
     """Find spots, name phases and map them: tables, maps, figures and a page for each input."""
@@ -166,13 +171,21 @@ def analyze_command(
         results = analyze_inputs(inputs, out, settings=settings, workers=workers, progress=tell)
     failures = [failure for result in results for failure in result.failures]
     if as_json:
-        typer.echo(json.dumps([_as_json(result) for result in results], indent=1, default=str))
+        _print_json([_as_json(result) for result in results])
     else:
         for result in results:
             _tell_result(result)
         typer.echo(f"Overview: {out / 'index.html'}")
     if failures:
+        typer.echo(f"Failed: {len(failures)}; see {out / 'errors.csv'}", err=True)
         raise typer.Exit(1)
+
+
+def _print_json(value: Any) -> None:
+    """Print what a program reads: a number that is not finite becomes null, which JSON knows."""
+    from fringemap.report.run import to_plain
+
+    typer.echo(json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _tell_result(result: InputResult) -> None:
@@ -182,8 +195,9 @@ def _tell_result(result: InputResult) -> None:
         frame = "" if failure.frame is None else f", frame {failure.frame}"
         typer.echo(f"{failure.input}{frame}: {failure.message}", err=True)
     if result.summary is not None:
-        named = result.summary.get("phases") or "no phase named"
-        typer.echo(f"{result.path.name}: {result.summary['n_spots']} spots; {named}; {result.page or result.folder}")
+        named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
+        spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
+        typer.echo(f"{result.path.name}: {named} ({spots}): {result.page or result.folder}")
 
 
 def _as_json(result: InputResult) -> dict[str, Any]:
@@ -204,7 +218,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield _Teller(bar)
 
 
@@ -219,7 +234,7 @@ class _Teller:
         task = self._tasks.setdefault(name, None)
         if task is None:
             task = self._tasks[name] = self._bar.add_task(name, total=total)
-        self._bar.update(task, completed=done)
+        self._bar.update(task, completed=done, visible=done < total)
 
 
 @app.command("info")
@@ -234,7 +249,7 @@ def info_command(
     with read(file, settings=knobs.ReadSettings(pixel_size_nm=pixel_size)) as series:
         described = describe(series)
     if as_json:
-        typer.echo(json.dumps(described, indent=1, default=str, ensure_ascii=False))
+        _print_json(described)
         return
     for name, value in described.items():
         if value not in (None, [], {}):
@@ -252,6 +267,23 @@ def _readable(value: Any) -> str:
     return str(value)
 
 
+@app.command("settings")
+@_with_settings
+def settings_command(
+    settings: knobs.AnalysisSettings,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write", metavar="FILE.toml")] = None,
+) -> None:
+    """Print all settings, or write them to a file that `analyze --settings` takes."""
+    text = knobs.settings_to_toml(settings)
+    if out is None:
+        typer.echo(text)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}; choose another file with -o") from error
+
+
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results")] = Path("fringemap-demo"),
@@ -263,7 +295,7 @@ def demo_command(
     from fringemap.demo import run_demo
 
     page = run_demo(out, seed=seed, size=size, tell=typer.echo)
-    typer.echo(f"Page: {page}")
+    typer.echo(f"Page: {page.resolve()}")
     if open_page:
         import webbrowser
 
@@ -282,7 +314,7 @@ def phases_list_command(
     found = [load_structure(name) for name in list_structures()]
     kept = [s for s in found if not allowed or s.elements <= allowed]
     if as_json:
-        typer.echo(json.dumps([_structure_as_json(s) for s in kept], indent=1, ensure_ascii=False))
+        _print_json([_structure_as_json(s) for s in kept])
         return
     for s in kept:
         cell = " ".join(f"{x:.5g}" for x in s.cell)
@@ -315,7 +347,7 @@ def phases_show_command(
     rows = zip(lines.hkl.tolist(), lines.d_spacing, lines.multiplicity, lines.intensity, strict=True)
     if as_json:
         listed = [{"hkl": h, "d_angstrom": d, "multiplicity": int(m), "intensity": i} for h, d, m, i in rows]
-        typer.echo(json.dumps({**_structure_as_json(structure), "reflections": listed}, indent=1, ensure_ascii=False))
+        _print_json({**_structure_as_json(structure), "reflections": listed})
         return
     typer.echo(f"{structure.name}  {structure.formula}  {structure.space_group}")
     typer.echo(f"cell         {' '.join(f'{x:g}' for x in structure.cell)}  [Å, degrees]")
