@@ -141,6 +141,8 @@ class Diffractogram:
     frame_shape: tuple[int, int]
     scale: Scale
     n_averaged: int = 1
+    d_min_angstrom: float | None = None
+    """Bins beyond 1 / d_min along either axis are not evaluated: power 0, background 1. None: all are."""
     mean_counts: float = float("nan")
     flags: Flag = Flag.NONE
 

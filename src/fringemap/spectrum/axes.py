@@ -5,6 +5,7 @@ Half spectra have the shape and order of ``scipy.fft.rfft2``: (n_rows, n_cols //
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -17,13 +18,45 @@ if TYPE_CHECKING:
     from fringemap.records import Array, FloatArray, Image, Scale
 
 _BLOCK_ROWS = 64
+_RIM = 16
 
 Number = TypeVar("Number", np.float32, np.complex64)
 
 
-def row_blocks(n_rows: int) -> Iterator[slice]:
-    """Slices of rows small enough for the processor's cache: a pass over a large spectrum is quicker piece by piece."""
-    return (slice(start, min(start + _BLOCK_ROWS, n_rows)) for start in range(0, n_rows, _BLOCK_ROWS))
+@dataclass(frozen=True)
+class Part:
+    """The bins of a half spectrum that are evaluated: a rectangle around zero frequency."""
+
+    n_rows: int
+    """Of the whole half spectrum."""
+    last_row: int
+    """Rows -last_row ... last_row belong to the part; all rows if this is n_rows // 2."""
+    n_cols: int
+    """Columns 0 ... n_cols - 1 belong to it."""
+
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the part, in the order in which a half spectrum stores them."""
+        row = np.arange(self.n_rows)
+        inside: NDArray[np.int64] = row[np.minimum(row, self.n_rows - row) <= self.last_row]
+        return inside
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Pieces small enough for the processor's cache: a pass over a large spectrum is quicker piece by piece."""
+        upper, lower = self.last_row + 1, max(self.n_rows - self.last_row, self.last_row + 1)
+        for first, end in ((0, min(upper, self.n_rows)), (lower, self.n_rows)):
+            for start in range(first, end, _BLOCK_ROWS):
+                yield slice(start, min(start + _BLOCK_ROWS, end)), slice(self.n_cols)
+
+
+def part_within(frame_shape: tuple[int, int], scale: Scale, *, d_min_angstrom: float | None) -> Part:
+    """Bins whose frequency along each axis is at most 1 / d_min; the whole half spectrum if that is None."""
+    rows, cols = half_shape(frame_shape)
+    if d_min_angstrom is None:
+        return Part(rows, rows // 2, cols)
+    step_y, step_x = bin_size(frame_shape, scale)
+    # A few bins more, so that a spot at the limit has its surroundings.
+    last_row, last_col = (int(np.ceil(1.0 / (d_min_angstrom * step))) + _RIM for step in (step_y, step_x))
+    return Part(rows, min(last_row, rows // 2), min(last_col + 1, cols))
 
 
 def half_shape(frame_shape: tuple[int, int]) -> tuple[int, int]:

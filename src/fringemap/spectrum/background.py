@@ -15,12 +15,13 @@ import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from fringemap.spectrum.axes import bin_size, frequency_axes, row_blocks
+from fringemap.spectrum.axes import bin_size, frequency_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fringemap.records import Array, Image, Scale
+    from fringemap.spectrum.axes import Part
 
 # Sectors of the half plane: six degrees follow astigmatic Thon rings, and hold enough bins beyond the first few rings.
 _N_SECTORS = 30
@@ -61,35 +62,43 @@ class PolarGrid:
 
 
 @lru_cache(maxsize=2)
-def polar_grid(frame_shape: tuple[int, int], scale: Scale) -> PolarGrid:
-    """Rings and sectors of a half spectrum; ring r gathers |g| within half a width of r x ``ring_width``."""
+def polar_grid(frame_shape: tuple[int, int], scale: Scale, part: Part) -> PolarGrid:
+    """Rings and sectors of a half spectrum; ring r gathers |g| within half a width of r x ``ring_width``.
+
+    Outside the part everything is 0.
+    """
     gy, gx = (axis.astype(np.float32) for axis in frequency_axes(frame_shape, scale))
     width = max(bin_size(frame_shape, scale))
     shape = (len(gy), len(gx))
-    ring, cell = np.empty(shape, np.int16), np.empty(shape, np.int32)
-    for rows in row_blocks(len(gy)):
-        y = gy[rows, None]
-        ring[rows] = np.sqrt(y * y + gx * gx) * np.float32(1 / width) + np.float32(0.5)
-        fraction = np.arctan2(y, gx) * np.float32(_N_SECTORS / np.pi) + np.float32(_N_SECTORS / 2)
-        np.multiply(ring[rows], _N_SECTORS, out=cell[rows], dtype=np.int32)
-        cell[rows] += np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
-    return PolarGrid(ring, cell, int(ring.max()) + 1, width)
+    ring, cell = np.zeros(shape, np.int16), np.zeros(shape, np.int32)
+    for rows, cols in part.blocks():
+        y, x = gy[rows, None], gx[cols]
+        ring[rows, cols] = np.sqrt(y * y + x * x) * np.float32(1 / width) + np.float32(0.5)
+        fraction = np.arctan2(y, x) * np.float32(_N_SECTORS / np.pi) + np.float32(_N_SECTORS / 2)
+        np.multiply(ring[rows, cols], _N_SECTORS, out=cell[rows, cols], dtype=np.int32)
+        cell[rows, cols] += np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
+    corner = np.hypot(gy[part.last_row], gx[part.n_cols - 1])
+    return PolarGrid(ring, cell, int(abs(corner) / width + 1.5), width)
 
 
-def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Scale, noise_shape: float) -> Image:
+def estimate_background(
+    power: Image, *, frame_shape: tuple[int, int], scale: Scale, part: Part, noise_shape: float
+) -> Image:
     """Expected power of noise and amorphous material in every bin.
 
     Parameters
     ----------
     power
         Half spectrum of power, shape (n_rows, n_cols // 2 + 1) [counts²].
+    part
+        Bins that are evaluated.
     noise_shape
         Shape k of the gamma law of one bin: the number of frames averaged.
 
     Returns
     -------
     Image
-        Same shape, positive.
+        Same shape, positive; 1 outside the part.
 
     Notes
     -----
@@ -97,25 +106,26 @@ def estimate_background(power: Image, *, frame_shape: tuple[int, int], scale: Sc
     what chance makes (empirical Bayes), so that an isotropic spectrum gets an isotropic background with little error of
     its own. The median of the gamma law turns medians into means.
     """
-    grid = polar_grid(frame_shape, scale)
-    guess = _guess_rings(power, grid)
-    counts = _count_levels(power, grid, guess)
+    grid = polar_grid(frame_shape, scale, part)
+    guess = _guess_rings(power, grid, part)
+    counts = _count_levels(power, grid, part, guess)
     cells = _median_of_cells(counts, noise_shape)
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
-    background = np.empty_like(power)
+    background = np.ones_like(power)
     flat = np.maximum(table, _TINY).ravel()
-    for rows in row_blocks(len(power)):
-        np.take(flat, grid.cell[rows], out=background[rows], mode="clip")
-    _lift_streaks(background, power, noise_shape=noise_shape)
+    for piece in part.blocks():
+        background[piece] = flat[grid.cell[piece]]
+    _lift_streaks(background, power, part, noise_shape=noise_shape)
     return background
 
 
-def _guess_rings(power: Image, grid: PolarGrid) -> Array:
+def _guess_rings(power: Image, grid: PolarGrid, part: Part) -> Array:
     """Mean log power of each ring, from a sample of rows: good to a factor of two; (n_rings,)."""
-    step = max(1, len(power) // 512)
-    ring = grid.ring[::step].ravel()
-    log_power = np.log(np.maximum(power[::step].ravel(), _TINY))
+    rows = part.rows()
+    rows = rows[:: max(1, len(rows) // 512)]
+    ring = grid.ring[rows, : part.n_cols].ravel()
+    log_power = np.log(np.maximum(power[rows, : part.n_cols].ravel(), _TINY))
     n = np.bincount(ring, minlength=grid.n_rings)
     total = np.bincount(ring, weights=log_power, minlength=grid.n_rings)
     known = np.flatnonzero(n)
@@ -124,29 +134,28 @@ def _guess_rings(power: Image, grid: PolarGrid) -> Array:
     return smooth
 
 
-def _count_levels(power: Image, grid: PolarGrid, guess: Array) -> Array:
+def _count_levels(power: Image, grid: PolarGrid, part: Part, guess: Array) -> Array:
     """How many bins of each cell lie in each step of log power around the guess; (n_rings, n_sectors, n_levels)."""
     offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
     counts = np.zeros(grid.n_rings * _N_SECTORS * _N_LEVELS, np.int64)
-    sampled = _sampled_rows(len(power))
-    for block in row_blocks(len(sampled)):
-        rows = sampled[block]
-        level = np.log(np.maximum(power[rows], _TINY))
+    sampled, n_cols = _sampled_rows(part), part.n_cols
+    for rows in np.array_split(sampled, max(1, len(sampled) // 64)):
+        level = np.log(np.maximum(power[rows, :n_cols], _TINY))
         level *= np.float32(_STEPS_PER_E)
-        level -= offset[grid.ring[rows]]
+        level -= offset[grid.ring[rows, :n_cols]]
         np.clip(level, 0, _N_LEVELS - 1, out=level)
-        cell = grid.cell[rows] * _N_LEVELS
+        cell = grid.cell[rows, :n_cols] * _N_LEVELS
         cell += level.astype(np.int32)
         first, last = int(cell.min()), int(cell.max()) + 1
         counts[first:last] += np.bincount(cell.ravel() - first, minlength=last - first)
     return counts.reshape(grid.n_rings, _N_SECTORS, _N_LEVELS).astype(np.float32)
 
 
-def _sampled_rows(n: int) -> NDArray[np.int64]:
+def _sampled_rows(part: Part) -> NDArray[np.int64]:
     """All rows near the centre, where rings hold few bins, and every few of the others where there are very many."""
-    step = max(1, round(n / _ROWS_ENOUGH))
-    row = np.arange(n)
-    near = np.minimum(row, n - row) < _ROWS_NEAR
+    row = part.rows()
+    step = max(1, round(len(row) / _ROWS_ENOUGH))
+    near = np.minimum(row, part.n_rows - row) < _ROWS_NEAR
     sampled: NDArray[np.int64] = row[near | (row % step == 0)]
     return sampled
 
@@ -192,26 +201,35 @@ def _median_of_levels(counts: Array) -> tuple[Array, Array]:
     return np.where(total > 0, median, 0.0), total
 
 
-def _lift_streaks(background: Image, power: Image, *, noise_shape: float) -> None:
+def _lift_streaks(background: Image, power: Image, part: Part, *, noise_shape: float) -> None:
     """Raise the background, in place, along lines beside the axes that are bright over a long piece.
 
     A jump between opposite edges, scan noise, gain stripes or a burned-in scale bar brighten lines along an axis; a
     spot is too short to lift the median of a piece of such a line.
     """
     n_rows, n_cols = power.shape
-    for line in range(max(4, round(_STREAK_BAND * n_rows / 2))):
-        for row in {line, -line % n_rows}:
-            _lift_line(background[row], power[row], max(2 * n_cols // _STREAK_PIECES, 8), noise_shape)
-    for line in range(min(max(4, round(_STREAK_BAND * n_cols)), n_cols)):
-        _lift_line(background[:, line], power[:, line], max(n_rows // _STREAK_PIECES, 8), noise_shape)
+    beside_rows = min(max(4, round(_STREAK_BAND * n_rows / 2)), part.last_row)
+    beside_cols = min(max(4, round(_STREAK_BAND * n_cols)), part.n_cols)
+    lines = np.arange(-beside_rows + 1, beside_rows) % n_rows
+    lift = _lift(power[lines, : part.n_cols] / background[lines, : part.n_cols], 2 * n_cols, noise_shape)
+    background[lines, : part.n_cols] *= lift
+    rows = part.rows()
+    lift = _lift((power[rows, :beside_cols] / background[rows, :beside_cols]).T, n_rows, noise_shape)
+    background[rows, :beside_cols] *= lift.T
 
 
-def _lift_line(background: Image, power: Image, size: int, noise_shape: float) -> None:
-    n = len(power)
-    starts = np.arange(0, n - size + 1, max(size // 2, 1))
-    ratio = power / background
-    pieces = np.lib.stride_tricks.sliding_window_view(ratio, size)[starts]
+def _lift(ratio: Image, whole_length: int, noise_shape: float) -> Image:
+    """Factor that each bin of some lines is bright by, from the medians of their pieces; 1 where they are not."""
+    n = ratio.shape[1]
+    n_pieces = max(1, n // max(whole_length // _STREAK_PIECES, 8))
+    size = n // n_pieces
+    pieces = ratio[:, : n_pieces * size].reshape(len(ratio), n_pieces, size)
     median_of_law = scipy.special.gammaincinv(noise_shape, 0.5) / noise_shape
-    lift = np.interp(np.arange(n), starts + (size - 1) / 2, np.median(pieces, axis=1) / median_of_law)
-    lifted = lift > _STREAK_RATIO + 3 * (_MEDIAN_VARIANCE / (size * noise_shape)) ** 0.5
-    background[lifted] *= lift[lifted].astype(np.float32)
+    medians = np.median(pieces, axis=2) / median_of_law
+    least = _STREAK_RATIO + 3 * (_MEDIAN_VARIANCE / (size * noise_shape)) ** 0.5
+    lift = np.ones_like(ratio)
+    middles = (np.arange(n_pieces) + 0.5) * size - 0.5
+    for line in np.flatnonzero((medians > least).any(axis=1)):
+        course = np.interp(np.arange(n), middles, medians[line])
+        lift[line] = np.where(course > least, course, 1.0)
+    return lift

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.errors import CalibrationError, ReadError
-from fringemap.records import Diffractogram, Flag, Frame
+from fringemap.records import Diffractogram, Flag
 from fringemap.settings import SpectrumSettings
+from fringemap.spectrum.axes import part_within
 from fringemap.spectrum.background import estimate_background
 from fringemap.spectrum.transform import power_of, replace_hot_pixels, transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fringemap.records import ComplexImage, Image, IntArray, Scale
+    from fringemap.records import Frame, Image, IntArray
+    from fringemap.spectrum.axes import Part
 
 log = logging.getLogger(__name__)
 
 
-def compute_diffractogram(frame: Frame, *, settings: SpectrumSettings | None = None, workers: int = 1) -> Diffractogram:
+def compute_diffractogram(
+    frame: Frame,
+    *,
+    settings: SpectrumSettings | None = None,
+    d_min_angstrom: float | None = None,
+    workers: int = 1,
+) -> Diffractogram:
     """Half spectrum of a frame, its power, and the background that a spot has to exceed.
 
     Parameters
     ----------
     frame
         Any shape from 32 x 32; it must carry a scale.
+    d_min_angstrom
+        Nothing is evaluated beyond 1 / d_min along either axis, which saves time on finely sampled frames; all if None.
     workers
         Threads of the transform.
 
@@ -38,11 +49,15 @@ def compute_diffractogram(frame: Frame, *, settings: SpectrumSettings | None = N
     ReadError
         The frame is constant.
     """
-    return average_diffractograms([frame], settings=settings, workers=workers)
+    return average_diffractograms([frame], settings=settings, d_min_angstrom=d_min_angstrom, workers=workers)
 
 
 def average_diffractograms(
-    frames: Iterable[Frame], *, settings: SpectrumSettings | None = None, workers: int = 1
+    frames: Iterable[Frame],
+    *,
+    settings: SpectrumSettings | None = None,
+    d_min_angstrom: float | None = None,
+    workers: int = 1,
 ) -> Diffractogram:
     """Power averaged over several frames of one shape and scale; the noise of each bin falls accordingly.
 
@@ -56,57 +71,78 @@ def average_diffractograms(
         There is no frame, or a frame is constant.
     """
     settings = settings or SpectrumSettings()
-    total: Image | None = None
-    first: Frame | None = None
-    n, flags, mean = 0, Flag.NONE, 0.0
-    spectrum: ComplexImage | None = None
+    summed: Diffractogram | None = None
     for frame in frames:
-        first = first or frame
-        _require_alike(frame, first)
-        spectrum, hot = _transform_frame(frame, settings, workers)
-        power = power_of(spectrum)
-        total = power if total is None else np.add(total, power, out=total)
-        flags |= frame.flags | (Flag.HOT_PIXELS if hot else Flag.NONE)
-        mean += float(frame.image.mean(dtype=np.float64))
-        n += 1
-    if first is None or total is None or spectrum is None:
+        one = _without_background(frame, settings, d_min_angstrom, workers)
+        summed = one if summed is None else _add(summed, one, frame.name)
+    if summed is None:
         raise ReadError("there is no frame to transform; check the range of frames")
+    n = summed.n_averaged
     if n > 1:
-        total /= np.float32(n)
-    scale = _scale_of(first)
-    background = estimate_background(total, frame_shape=first.image.shape, scale=scale, noise_shape=float(n))
-    return Diffractogram(
-        spectrum=spectrum,
-        power=total,
-        background=background,
-        noise_shape=float(n),
-        frame_shape=first.image.shape,
-        scale=scale,
-        n_averaged=n,
-        mean_counts=mean / n,
-        flags=flags,
+        summed = dataclasses.replace(
+            summed, power=summed.power / np.float32(n), noise_shape=float(n), mean_counts=summed.mean_counts / n
+        )
+    background = estimate_background(
+        summed.power,
+        frame_shape=summed.frame_shape,
+        scale=summed.scale,
+        part=diffractogram_part(summed),
+        noise_shape=summed.noise_shape,
     )
+    return dataclasses.replace(summed, background=background)
 
 
-def _transform_frame(frame: Frame, settings: SpectrumSettings, workers: int) -> tuple[ComplexImage, int]:
+def _without_background(
+    frame: Frame, settings: SpectrumSettings, d_min_angstrom: float | None, workers: int
+) -> Diffractogram:
+    """Spectrum and power of one frame; the background is still empty."""
+    if frame.scale is None:
+        raise CalibrationError(f"{frame.name}: no trustworthy pixel size; give it with --pixel-size, in nm/px")
+    shape = (frame.image.shape[0], frame.image.shape[1])
+    part = part_within(shape, frame.scale, d_min_angstrom=d_min_angstrom)
     image, n_hot = replace_hot_pixels(frame.image, sigma=settings.hot_pixel_sigma)
     if n_hot:
         log.info("%s: %d hot pixels replaced", frame.name, n_hot)
-    if float(image.max()) == float(image.min()):
+    if _is_constant(image):
         raise ReadError(f"{frame.name}: every pixel is {image.flat[0]:g}; the frame holds no image")
-    return transform(image, edges=settings.edges, workers=workers), n_hot
+    spectrum = transform(image, edges=settings.edges, part=part, workers=workers)
+    mean_counts = float(spectrum[0, 0].real) / image.size
+    spectrum[0, 0] = 0
+    return Diffractogram(
+        spectrum=spectrum,
+        power=power_of(spectrum, part),
+        background=np.zeros((0, 0), np.float32),
+        noise_shape=1.0,
+        frame_shape=shape,
+        scale=frame.scale,
+        d_min_angstrom=d_min_angstrom,
+        mean_counts=mean_counts,
+        flags=frame.flags | (Flag.HOT_PIXELS if n_hot else Flag.NONE),
+    )
 
 
-def _scale_of(frame: Frame) -> Scale:
-    if frame.scale is None:
-        raise CalibrationError(f"{frame.name}: no trustworthy pixel size; give it with --pixel-size, in nm/px")
-    return frame.scale
+def _is_constant(image: Image) -> bool:
+    first = image.flat[0]
+    return bool((image[0] == first).all()) and bool((image == first).all())
 
 
-def _require_alike(frame: Frame, first: Frame) -> None:
-    _scale_of(frame)
-    if frame.image.shape != first.image.shape or frame.scale != first.scale:
-        raise CalibrationError(f"{frame.name}: shape or pixel size differs from {first.name}; average like frames only")
+def _add(summed: Diffractogram, one: Diffractogram, name: str) -> Diffractogram:
+    if one.frame_shape != summed.frame_shape or one.scale != summed.scale:
+        raise CalibrationError(
+            f"{name}: shape or pixel size differs from the frames before it; average like frames only"
+        )
+    return dataclasses.replace(
+        one,
+        power=summed.power + one.power,
+        n_averaged=summed.n_averaged + 1,
+        mean_counts=summed.mean_counts + one.mean_counts,
+        flags=summed.flags | one.flags,
+    )
+
+
+def diffractogram_part(diffractogram: Diffractogram) -> Part:
+    """The bins of a diffractogram that were evaluated."""
+    return part_within(diffractogram.frame_shape, diffractogram.scale, d_min_angstrom=diffractogram.d_min_angstrom)
 
 
 def whiten(diffractogram: Diffractogram, *, rows: IntArray | None = None, n_cols: int | None = None) -> Image:

@@ -10,6 +10,7 @@ import scipy.signal
 
 from fringemap.records import Profile
 from fringemap.spectrum.background import polar_grid
+from fringemap.spectrum.diffractogram import diffractogram_part
 
 if TYPE_CHECKING:
     from fringemap.records import Array, Diffractogram, Mask
@@ -34,21 +35,23 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
     Returns
     -------
     Profile
-        One radius a ring, each one bin wide (of the coarser axis), up to the Nyquist frequency of the finer axis.
+        One radius a ring, each one bin wide (of the coarser axis), up to the corner of what was evaluated.
 
     Notes
     -----
     d follows from the radius by d = 1 / |g|. Bins inside the mask are all counted; the smooth rest is averaged over a
     sample of rows where there are very many.
     """
-    grid = polar_grid(diffractogram.frame_shape, diffractogram.scale)
+    part = diffractogram_part(diffractogram)
+    grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
     n = grid.n_rings
-    step = max(1, len(mask) // _ROWS_ENOUGH)
-    rest = ~mask[::step]
-    ring = grid.ring[::step][rest]
+    rows = part.rows()
+    sample = np.ix_(rows[:: max(1, len(rows) // _ROWS_ENOUGH)], np.arange(part.n_cols))
+    rest = ~mask[sample]
+    ring = grid.ring[sample][rest]
     count = np.maximum(np.bincount(ring, minlength=n), 1)
-    outside = np.bincount(ring, weights=diffractogram.power[::step][rest], minlength=n) / count
-    background = np.bincount(ring, weights=diffractogram.background[::step][rest], minlength=n) / count
+    outside = np.bincount(ring, weights=diffractogram.power[sample][rest], minlength=n) / count
+    background = np.bincount(ring, weights=diffractogram.background[sample][rest], minlength=n) / count
     inside = np.flatnonzero(mask)
     inside_ring, power = grid.ring.ravel()[inside], diffractogram.power.ravel()[inside]
     excess, whole = power - outside[inside_ring], _bins_in_rings(n, diffractogram)

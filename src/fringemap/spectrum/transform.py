@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from fringemap.spectrum.axes import row_blocks
-
 if TYPE_CHECKING:
     from fringemap.records import Array, ComplexImage, Image
+    from fringemap.spectrum.axes import Part
 
 # More single pixels than this share of a frame are no defects but its signal: a frame of counted electrons.
 _MOST_HOT = 1e-4
@@ -86,7 +85,7 @@ def _mirror(index: Array, n: int) -> Array:
     return mirrored
 
 
-def transform(image: Image, *, edges: str, workers: int = 1) -> ComplexImage:
+def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> ComplexImage:
     """Half spectrum of a frame without the cross-shaped streak of its edges.
 
     Parameters
@@ -96,23 +95,25 @@ def transform(image: Image, *, edges: str, workers: int = 1) -> ComplexImage:
     edges
         "periodic": subtract the smooth part that carries the jump between opposite edges [1]_; "hann": multiply by a
         Hann window of mean square 1, so that noise keeps its power; "none": nothing but the mean is taken away.
+    part
+        Bins that matter; the others keep their smooth part.
 
     Returns
     -------
     ComplexImage
-        Shape (n_rows, n_cols // 2 + 1), order of ``scipy.fft.rfft2``; the zero frequency is 0.
+        Shape (n_rows, n_cols // 2 + 1), order of ``scipy.fft.rfft2``; the zero frequency holds the frame's sum.
 
     References
     ----------
     .. [1] L. Moisan, J. Math. Imaging Vis. 39 (2011) 161, doi:10.1007/s10851-010-0227-1.
     """
-    level = image.dtype.type(image.mean(dtype=np.float64))
+    level = np.float32(image.mean(dtype=np.float64)) if edges == "hann" else np.float32(0)
     if edges == "hann":
         image = (image - level) * _hann(image.shape)
     spectrum: ComplexImage = scipy.fft.rfft2(image, workers=workers)
     if edges == "periodic":
-        _subtract_smooth_part(spectrum, image)
-    spectrum[0, 0] = 0
+        _subtract_smooth_part(spectrum, image, part)
+    spectrum[0, 0] += level * image.size
     return spectrum
 
 
@@ -122,7 +123,7 @@ def _hann(shape: tuple[int, ...]) -> Image:
     return window.astype(np.float32)
 
 
-def _subtract_smooth_part(spectrum: ComplexImage, image: Image) -> None:
+def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part) -> None:
     """Take the transform of Moisan's smooth part away, in place.
 
     The image of the jumps is zero except on the four edges, so its transform is a sum of two outer products and the
@@ -139,21 +140,21 @@ def _subtract_smooth_part(spectrum: ComplexImage, image: Image) -> None:
     # 2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero.
     row_term = (-4 * np.sin(row_angle / 2) ** 2).astype(np.float32)
     col_term = (-4 * np.sin(col_angle / 2) ** 2).astype(np.float32)
-    for rows in row_blocks(n_rows):
-        laplacian = row_term[rows, None] + col_term
+    for rows, cols in part.blocks():
+        laplacian = row_term[rows, None] + col_term[cols]
         if rows.start == 0:
             laplacian[0, 0] = 1.0
-        jumps = row_jump[rows, None] * top_bottom
-        jumps += left_right[rows, None] * col_jump
+        jumps = row_jump[rows, None] * top_bottom[cols]
+        jumps += left_right[rows, None] * col_jump[cols]
         jumps /= laplacian
-        spectrum[rows] -= jumps
+        spectrum[rows, cols] -= jumps
 
 
-def power_of(spectrum: ComplexImage) -> Image:
-    """|spectrum|², without a full-size temporary."""
-    power = np.empty(spectrum.shape, np.float32)
-    for rows in row_blocks(len(spectrum)):
-        block = spectrum[rows]
-        np.multiply(block.real, block.real, out=power[rows])
-        power[rows] += block.imag * block.imag
+def power_of(spectrum: ComplexImage, part: Part) -> Image:
+    """|spectrum|² in the part, 0 elsewhere."""
+    power = np.zeros(spectrum.shape, np.float32)
+    for piece in part.blocks():
+        block = spectrum[piece]
+        np.multiply(block.real, block.real, out=power[piece])
+        power[piece] += block.imag * block.imag
     return power
