@@ -1,30 +1,22 @@
-"""Spots and reflections made directly from gemmi, independent of the rooms under test."""
+"""Spots of known crystals: positions made directly from gemmi, not by the room under test."""
 
 from __future__ import annotations
 
 import gemmi
 import numpy as np
 
-from fringemap.records import Reflections, Scale, ScaleSource, Spots, Structure
+from fringemap.phases import compute_reflections, load_structure
+from fringemap.records import Atom, Reflections, Scale, ScaleSource, Spots, Structure
 
-STRUCTURES = {
-    name: Structure(name, name, cell, group, ())
-    for name, cell, group in [
-        ("Li", (3.51, 3.51, 3.51, 90, 90, 90), "I m -3 m"),
-        ("LiF", (4.027, 4.027, 4.027, 90, 90, 90), "F m -3 m"),
-        ("LiH", (4.0834, 4.0834, 4.0834, 90, 90, 90), "F m -3 m"),
-        ("Au", (4.07825, 4.07825, 4.07825, 90, 90, 90), "F m -3 m"),
-        ("Li2O", (4.614, 4.614, 4.614, 90, 90, 90), "F m -3 m"),
-        ("Cu", (3.61496, 3.61496, 3.61496, 90, 90, 90), "F m -3 m"),
-        ("Si", (5.4307, 5.4307, 5.4307, 90, 90, 90), "F d -3 m:2"),
-        ("Cu2O", (4.2696, 4.2696, 4.2696, 90, 90, 90), "P n -3 m:2"),
-        ("CuO", (4.6837, 3.4226, 5.1288, 90, 99.54, 90), "C 1 2/c 1"),
-        ("Li2CO3", (8.3593, 4.9725, 6.1975, 90, 114.83, 90), "C 1 2/c 1"),
-        ("LiOH", (3.549, 3.549, 4.334, 90, 90, 90), "P 4/n m m:2"),
-        ("ice Ih", (4.498, 4.498, 7.323, 90, 90, 120), "P 63/m m c"),
-        ("triclinic", (4.1, 5.3, 6.7, 81.0, 97.0, 108.0), "P -1"),
-    ]
-}
+NAMES = ("Li", "LiF", "LiH", "Au", "Li2O", "Cu", "Si", "Cu2O", "CuO", "Li2CO3", "LiOH", "ice Ih")
+TRICLINIC = Structure(
+    "triclinic",
+    "Li",
+    (4.1, 5.3, 6.7, 81.0, 97.0, 108.0),
+    "P -1",
+    (Atom("Li", (0.1, 0.2, 0.3)), Atom("O", (0.4, 0.1, 0.7))),
+)
+STRUCTURES = {**{name: load_structure(name) for name in NAMES}, "triclinic": TRICLINIC}
 
 
 def make_scale(sigma: float = 0.01, source: ScaleSource = ScaleSource.USER) -> Scale:
@@ -32,28 +24,7 @@ def make_scale(sigma: float = 0.01, source: ScaleSource = ScaleSource.USER) -> S
 
 
 def make_reflections(name: str, d_min: float = 1.2) -> Reflections:
-    """All families above d_min, with an intensity that falls with g."""
-    structure = STRUCTURES[name]
-    cell = gemmi.UnitCell(*structure.cell)
-    group = gemmi.find_spacegroup_by_name(structure.space_group)
-    miller = gemmi.make_miller_array(cell, group, d_min, unique=True)
-    d = np.array([cell.calculate_d(list(map(int, hkl))) for hkl in miller])
-    order = np.argsort(-d, kind="stable")
-    operations = group.operations()
-    rotations = [np.array(op.rot) // 24 for op in operations.sym_ops]
-    multiplicity = []
-    for hkl in miller[order]:
-        members = {tuple(int(i) for i in sign * (hkl @ r)) for r in rotations for sign in (1, -1)}
-        multiplicity.append(len(members))
-    intensity = np.array(multiplicity) * np.exp(-3.0 / d[order] ** 2)
-    return Reflections(
-        phase=name,
-        hkl=np.asarray(miller[order], dtype=np.int64),
-        d_spacing=d[order],
-        multiplicity=np.array(multiplicity),
-        intensity=100 * intensity / intensity.max(),
-        structure=structure,
-    )
+    return compute_reflections(STRUCTURES[name], d_min_angstrom=d_min, min_intensity_percent=0.0)
 
 
 def make_references(*names: str, d_min: float = 1.2) -> tuple[Reflections, ...]:

@@ -138,7 +138,7 @@ class PhaseSettings(Settings):
         maximum=1.0,
     )
     decoys: int = setting(
-        8, "Decoy cells for each structure, to learn how well a wrong cell fits (posterior)", minimum=0, maximum=100
+        4, "Decoy cells for each structure, to learn how well a wrong cell fits (posterior)", minimum=0, maximum=100
     )
     min_intensity_percent: float = setting(
         1.0,

@@ -33,6 +33,13 @@ MAX_SEED_SPOTS = 40
 SMALLEST_ANGLE = math.radians(9.0)
 """Pairs with a smaller angle do not fix a plane lattice."""
 
+MAX_HYPOTHESES = 12_000
+BLOCK = 1024
+"""Hypotheses that are tested at a time."""
+
+EDGE = 1.08
+"""Spots this much beyond the largest |g| of a structure's list are not looked up."""
+
 LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -74,77 +81,80 @@ def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | No
 
 
 @dataclass(frozen=True)
-class Hypotheses:
-    """n ways to explain some spots of a frame; arrays over (n,) or (n, n_spots)."""
+class Pairs:
+    """Pairs of spots; n_pairs rows."""
 
-    pair: IntArray
-    """Row in ``pairs``."""
-    zone: IntArray
-    """Row in the index's zones."""
-    mirrored: Mask
-    """The zone is seen along -[uvw]."""
-    points: FloatArray
-    """Nearest lattice point of each spot in units of the zone's basis; (n, n_spots, 2)."""
-    gain: FloatArray
-    """Log of probability of showing x density at the spot over that of not showing; -inf if off; (n, n_spots)."""
-    constant: FloatArray
-    """Log prior of the zone and of all its misses."""
     first: IntArray
     second: IntArray
-    """The spots of the pair."""
+    """Its |g| is the larger."""
+    sign: FloatArray
+    """-1 where the Friedel mate of the second spot makes the angle acute."""
     features: FloatArray
-    """Observed less reference: mean log |g|, log ratio, angle; (n, 3)."""
+    """Mean log |g|, log ratio of |g|, angle [rad]; (n_pairs, 3)."""
     sensitivity: FloatArray
-    """Derivative of the features by (s, e1, e2) of each pair; (n_pairs, 3, 3)."""
+    """Derivative of the features by (s, e1, e2); (n_pairs, 3, 3)."""
     noise: FloatArray
-    """Covariance of the features from fit and lattice, of each pair; (n_pairs, 3, 3)."""
-    log_jacobian: FloatArray
-    """From density of features and rotation to that of the two spots; (n,)."""
+    """Covariance of the features from fit and lattice; (n_pairs, 3, 3)."""
+
+
+@dataclass(frozen=True)
+class Hypotheses:
+    """n ways to explain some spots of a frame."""
+
+    pairs: Pairs
+    pair: IntArray
+    """Row in ``pairs``; (n,)."""
+    zone: IntArray
+    """Row in the index's zones; (n,)."""
+    lattice: FloatArray
+    """The two spots in units of the zone's basis; (n, 2, 2)."""
+    mirrored: Mask
+    """The zone is seen along -[uvw]; (n,)."""
+    features: FloatArray
+    """Observed less reference; (n, 3)."""
+    constant: FloatArray
+    """Log prior of the zone and its misses, log odds of showing the pair, and from features to positions; (n,)."""
+    further: IntArray
+    """Hypothesis and spot of each further spot that lies on the lattice; (n_further, 2)."""
+    gain: FloatArray
+    """Of each, log of probability of showing x density at the spot over that of not showing; (n_further,)."""
 
     def __len__(self) -> int:
         return len(self.pair)
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    first: IntArray
-    second: IntArray
-    sign: FloatArray
-    """-1 where the Friedel mate of the second spot makes the angle acute."""
-    features: FloatArray
-    sensitivity: FloatArray
-    noise: FloatArray
-
-
 def propose(index: SeedIndex, observed: Observed, distortion: Distortion) -> Hypotheses:
-    """Find all seeds near all pairs of spots, and test every further spot against the lattice of each."""
+    """Find all seeds near all pairs of spots, and test every further spot against the lattice of each.
+
+    At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them.
+    """
     pairs = _make_pairs(observed)
-    covariance = _feature_covariance(pairs.sensitivity, pairs.noise, distortion.covariance)
+    covariance = _feature_covariance(pairs, distortion)
     reach = REACH * np.sqrt(np.einsum("pii->pi", covariance))
     centre = pairs.features - pairs.sensitivity @ distortion.mean
     pair, seed = index.find(centre, reach)
-    off = pairs.features[pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]], axis=1)
-    zone = index.zone[seed]
-    lattice = index.points[seed]
-    points, gain = _test_spots(index, observed, pairs, pair, zone, lattice)
-    turn = np.sign(_cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
+    features = pairs.features[pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]], axis=1)
     n_bins = min(index.miss.shape[1], len(observed.g_shown))
     misses = index.miss[:, :n_bins] @ observed.g_shown[:n_bins]
+    zone, lattice = index.zone[seed], index.points[seed]
     first, second = pairs.first[pair], pairs.second[pair]
-    return Hypotheses(
+    constant = (index.log_prior + misses)[zone] - 2.0 * np.log(observed.length[first] * observed.length[second])
+    for side in (0, 1):
+        constant += _logit(index.shown[index.place(zone, lattice[:, side])])
+    turn = np.sign(_cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
+    hypotheses = Hypotheses(
+        pairs=pairs,
         pair=pair,
         zone=zone,
+        lattice=lattice,
         mirrored=turn[pair] * np.sign(_cross(lattice[:, 0], lattice[:, 1])) < 0,
-        points=points,
-        gain=gain,
-        constant=(index.log_prior + misses)[zone],
-        first=first,
-        second=second,
-        features=off,
-        sensitivity=pairs.sensitivity,
-        noise=pairs.noise,
-        log_jacobian=-2.0 * np.log(observed.length[first] * observed.length[second]),
+        features=features,
+        constant=constant,
+        further=np.empty((0, 2), np.int64),
+        gain=np.empty(0),
     )
+    alone = rank(hypotheses, distortion, np.zeros(len(observed)))
+    return _test_further(index, observed, _keep(hypotheses, _best_rows(alone)))
 
 
 def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -> FloatArray:
@@ -159,21 +169,81 @@ def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -
     log_null
         Log density of unknown spots at each spot; +inf for spots that are not free; (n_spots,).
     """
-    covariance = _feature_covariance(hypotheses.sensitivity, hypotheses.noise, distortion.covariance)
-    inverse = np.linalg.inv(covariance)[hypotheses.pair]
-    off = hypotheses.features - (hypotheses.sensitivity @ distortion.mean)[hypotheses.pair]
-    chi2 = np.einsum("ni,nij,nj->n", off, inverse, off)
-    log_norm = -0.5 * (3.0 * LOG_2PI + np.linalg.slogdet(covariance)[1])[hypotheses.pair]
-    score = hypotheses.constant + hypotheses.log_jacobian + log_norm - 0.5 * chi2
-    rows = np.arange(len(hypotheses))
-    for spot in (hypotheses.first, hypotheses.second):
-        score += hypotheses.gain[rows, spot] - log_null[spot]
-    further = np.maximum(hypotheses.gain - log_null, 0.0)
-    further[rows, hypotheses.first] = further[rows, hypotheses.second] = 0.0
-    score = score + further.sum(axis=1)
+    pairs, pair = hypotheses.pairs, hypotheses.pair
+    covariance = _feature_covariance(pairs, distortion)
+    root = np.linalg.inv(np.linalg.cholesky(covariance))
+    off = hypotheses.features - (pairs.sensitivity @ distortion.mean)[pair]
+    chi2 = np.sum((root[pair] @ off[:, :, None])[:, :, 0] ** 2, axis=1)
+    per_pair = -1.5 * LOG_2PI - 0.5 * np.linalg.slogdet(covariance)[1] - log_null[pairs.first] - log_null[pairs.second]
+    score: FloatArray = hypotheses.constant + per_pair[pair] - 0.5 * chi2
+    row, spot = hypotheses.further.T
+    score += np.bincount(row, weights=np.maximum(hypotheses.gain - log_null[spot], 0.0), minlength=len(score))
     score[chi2 > (REACH + 0.5) ** 2] = -np.inf
-    ranked: FloatArray = score
-    return ranked
+    return score
+
+
+def _best_rows(alone: FloatArray) -> IntArray:
+    rows = np.flatnonzero(np.isfinite(alone))
+    if len(rows) > MAX_HYPOTHESES:
+        rows = rows[np.sort(np.argpartition(-alone[rows], MAX_HYPOTHESES)[:MAX_HYPOTHESES])]
+    return rows
+
+
+def _keep(hypotheses: Hypotheses, rows: IntArray) -> Hypotheses:
+    return replace(
+        hypotheses,
+        pair=hypotheses.pair[rows],
+        zone=hypotheses.zone[rows],
+        lattice=hypotheses.lattice[rows],
+        mirrored=hypotheses.mirrored[rows],
+        features=hypotheses.features[rows],
+        constant=hypotheses.constant[rows],
+    )
+
+
+def _test_further(index: SeedIndex, observed: Observed, hypotheses: Hypotheses) -> Hypotheses:
+    """List the further spots of each hypothesis; in blocks that stay in the processor's cache."""
+    further, gains = [np.empty((0, 2), np.int64)], [np.empty(0)]
+    for start in range(0, len(hypotheses), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(hypotheses)))
+        row, spot, _, gain = _on_lattice(index, observed, hypotheses, rows)
+        further.append(np.stack([rows[row], spot], axis=1))
+        gains.append(gain)
+    return replace(hypotheses, further=np.concatenate(further), gain=np.concatenate(gains))
+
+
+def _on_lattice(
+    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Row in ``rows``, spot, lattice point and gain of each further spot that lies on a lattice point."""
+    pairs, pair, zone = hypotheses.pairs, hypotheses.pair[rows], hypotheses.zone[rows]
+    lattice = hypotheses.lattice[rows].astype(np.float32)
+    first, second = pairs.first[pair], pairs.second[pair]
+    g = observed.g.astype(np.float32)
+    g1, g2 = g[first], g[second] * pairs.sign[pair, None].astype(np.float32)
+    area = _cross(g1, g2)[:, None]
+    along1, along2 = _cross(g, g2[:, None]) / area, _cross(g1[:, None], g) / area
+    at1 = along1 * lattice[:, 0, 0, None] + along2 * lattice[:, 1, 0, None]
+    at2 = along1 * lattice[:, 0, 1, None] + along2 * lattice[:, 1, 1, None]
+    point1, point2 = np.rint(at1), np.rint(at2)
+    seen = np.linalg.inv(lattice) @ np.stack([g1, g2], axis=1)
+    off1, off2 = at1 - point1, at2 - point2
+    x = off1 * seen[:, 0, 0, None] + off2 * seen[:, 1, 0, None]
+    y = off1 * seen[:, 0, 1, None] + off2 * seen[:, 1, 1, None]
+    own = (observed.sigma**2).astype(np.float32)
+    variance = own + along1**2 * own[first, None] + along2**2 * own[second, None]
+    distance2 = (x * x + y * y) / variance
+    near = distance2 <= np.float32(REACH**2)
+    near &= observed.length <= EDGE * index.g_max[zone][:, None]
+    near[np.arange(len(rows)), first] = near[np.arange(len(rows)), second] = False
+    row, spot = np.nonzero(near)
+    point = np.stack([point1[row, spot], point2[row, spot]], axis=1).astype(np.float64)
+    shown = index.shown[index.place(zone[row], point)]
+    kept = shown > 0.0
+    row, spot, point, shown = row[kept], spot[kept], point[kept], shown[kept]
+    spread = variance[row, spot].astype(np.float64)
+    gain = _logit(shown) - LOG_2PI - np.log(spread) - 0.5 * distance2[row, spot].astype(np.float64)
+    return row, spot, point, gain
 
 
 @dataclass(frozen=True)
@@ -186,6 +256,10 @@ class Weighed:
     """Log odds against all its spots being unknown."""
     claims: Mask
     """Which spots it explains; (n, n_spots)."""
+    points: FloatArray
+    """Lattice points of the claimed spots in units of the zone's basis; (n, n_spots, 2)."""
+    shown: FloatArray
+    """Probability of showing of each, 0 if not claimed; (n, n_spots)."""
     rotation: FloatArray
     """[rad]."""
     precision: FloatArray
@@ -218,45 +292,76 @@ def weigh(
     The model is linear about the best rotation, so the integral is a Gaussian's; its prior density of rotation stands
     in ``log_prior`` of the zone.
     """
-    claims = hypotheses.gain[rows] > log_null
-    order = np.arange(len(rows))
-    claims[order, hypotheses.first[rows]] = claims[order, hypotheses.second[rows]] = True
-    claims &= np.isfinite(log_null)
-    q, rotation = _place(index, observed, hypotheses, rows, claims)
+    points, shown = _claim(index, observed, hypotheses, rows, log_null)
+    claims = shown > 0.0
+    q, rotation = _place(index, observed, hypotheses, rows, points, claims)
     weight = claims[:, :, None, None] * np.linalg.inv(observed.covariance)
     residual = observed.g - q
     jacobian = columns(q)
-    weighted = weight @ jacobian
-    normal = np.einsum("nkia,nkib->nab", jacobian, weighted)
-    right = np.einsum("nki,nkia->na", residual, weighted)
-    chi2 = np.einsum("nki,nkij,nkj->n", residual, weight, residual)
+    weighted = (weight @ jacobian).reshape(len(rows), 2 * len(observed), 4)
+    normal = jacobian.reshape(len(rows), 2 * len(observed), 4).transpose(0, 2, 1) @ weighted
+    right = (weighted.transpose(0, 2, 1) @ residual.reshape(len(rows), 2 * len(observed), 1))[:, :, 0]
+    chi2 = np.sum(residual * (weight @ residual[..., None])[..., 0], axis=(1, 2))
     turn = normal[:, 3, 3]
     full, pull = normal.copy(), right.copy()
     full[:, :3, :3] += distortion.precision
     pull[:, :3] += distortion.pull
     best = np.linalg.solve(full, pull[:, :, None])[:, :, 0]
-    chi2 = chi2 + distortion.pull @ distortion.mean - np.einsum("na,na->n", best, pull)
+    chi2 = chi2 + distortion.pull @ distortion.mean - np.sum(best * pull, axis=1)
     log_det = np.linalg.slogdet(full)[1] - np.linalg.slogdet(distortion.precision)[1]
     log_norm = claims @ (-LOG_2PI - 0.5 * np.linalg.slogdet(observed.covariance)[1])
-    odds = _log_odds(index, hypotheses, rows) - np.where(np.isfinite(log_null), log_null, 0.0)
-    score = hypotheses.constant[rows] + np.where(claims, odds, 0.0).sum(axis=1)
+    odds = _logit(np.where(claims, shown, 0.5)) - np.where(claims, log_null, 0.0)
+    score = index.log_prior[hypotheses.zone[rows]] + _misses(index, observed, hypotheses.zone[rows]) + odds.sum(axis=1)
     score += log_norm - 0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
     across = normal[:, :3, 3]
     return Weighed(
         row=rows,
         score=score,
         claims=claims,
+        points=points,
+        shown=shown,
         rotation=rotation + best[:, 3],
         precision=normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None],
         pull=right[:, :3] - across * (right[:, 3] / turn)[:, None],
     )
 
 
+def _misses(index: SeedIndex, observed: Observed, zone: IntArray) -> FloatArray:
+    """Log of the probability that a zone shows nothing where spots would be seen."""
+    n_bins = min(index.miss.shape[1], len(observed.g_shown))
+    misses: FloatArray = index.miss[zone, :n_bins] @ observed.g_shown[:n_bins]
+    return misses
+
+
+def _claim(
+    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, log_null: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Lattice point of each claimed spot and its probability of showing, 0 if not claimed; (n, k, 2), (n, k)."""
+    points = np.zeros((len(rows), len(observed), 2))
+    shown = np.zeros((len(rows), len(observed)))
+    row, spot, point, gain = _on_lattice(index, observed, hypotheses, rows)
+    better = gain > log_null[spot]
+    row, spot, point = row[better], spot[better], point[better]
+    points[row, spot] = point
+    shown[row, spot] = index.shown[index.place(hypotheses.zone[rows[row]], point)]
+    pairs, pair, order = hypotheses.pairs, hypotheses.pair[rows], np.arange(len(rows))
+    for side, (of_pair, sign) in enumerate(((pairs.first, np.ones_like(pairs.sign)), (pairs.second, pairs.sign))):
+        lattice = hypotheses.lattice[rows, side]
+        points[order, of_pair[pair]] = lattice * sign[pair, None]
+        shown[order, of_pair[pair]] = index.shown[index.place(hypotheses.zone[rows], lattice)]
+    return points, shown
+
+
 def _place(
-    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, claims: Mask
+    index: SeedIndex,
+    observed: Observed,
+    hypotheses: Hypotheses,
+    rows: IntArray,
+    points: FloatArray,
+    claims: Mask,
 ) -> tuple[FloatArray, FloatArray]:
     """Lattice points in the frame, turned to fit the claimed spots best, and the turn; (n, n_spots, 2), (n,)."""
-    flat = hypotheses.points[rows] @ index.basis[hypotheses.zone[rows]]
+    flat = points @ index.basis[hypotheses.zone[rows]]
     flat[:, :, 1] *= np.where(hypotheses.mirrored[rows], -1.0, 1.0)[:, None]
     lattice = flat[:, :, 0] + 1j * flat[:, :, 1]
     seen = observed.g[:, 0] + 1j * observed.g[:, 1]
@@ -266,49 +371,12 @@ def _place(
     return np.stack([placed.real, placed.imag], axis=-1), rotation
 
 
-def _log_odds(index: SeedIndex, hypotheses: Hypotheses, rows: IntArray) -> FloatArray:
-    zone = hypotheses.zone[rows]
-    place = np.einsum("nkb,nb->nk", hypotheses.points[rows], index.place_steps[zone]).astype(np.int64)
-    shown = index.shown[np.clip(place + index.place_origin[zone][:, None], 0, len(index.shown) - 1)]
-    return _logit(shown)
-
-
 def _logit(shown: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore"):
-        logit: FloatArray = np.log(shown) - np.log1p(-shown)
+    logit: FloatArray = np.log(shown) - np.log1p(-shown)
     return logit
 
 
-def _test_spots(
-    index: SeedIndex, observed: Observed, pairs: _Pairs, pair: IntArray, zone: IntArray, lattice: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Nearest lattice point of each spot, and what the spot says for it; (n, n_spots, 2), (n, n_spots)."""
-    g1, g2 = observed.g[pairs.first], observed.g[pairs.second] * pairs.sign[:, None]
-    area = _cross(g1, g2)[:, None]
-    along = np.stack([_cross(observed.g, g2[:, None]) / area, _cross(g1[:, None], observed.g) / area], axis=-1)
-    variance = observed.sigma**2 + np.einsum(
-        "pka,pa->pk", along**2, np.stack([observed.sigma[pairs.first], observed.sigma[pairs.second]], axis=1) ** 2
-    )
-    at = along[pair] @ lattice
-    points = np.rint(at)
-    seen_basis = np.linalg.inv(lattice) @ np.stack([g1, g2], axis=1)[pair]
-    off = (at - points) @ seen_basis
-    off2 = np.einsum("nki,nki->nk", off, off)
-    place = np.einsum("nkb,nb->nk", points, index.place_steps[zone]).astype(np.int64)
-    known = observed.length <= 1.08 * index.g_max[zone][:, None]
-    place = np.clip(place + index.place_origin[zone][:, None], 0, len(index.shown) - 1)
-    shown = index.shown[place]
-    variance = variance[pair]
-    fits = known & (off2 <= REACH**2 * variance) & (shown > 0.0)
-    gain = _logit(np.where(fits, shown, 0.5)) - LOG_2PI - np.log(variance) - 0.5 * off2 / variance
-    rows = np.arange(len(pair))
-    for spot in (pairs.first[pair], pairs.second[pair]):
-        # The two spots of the pair fit by construction; their density is that of the features.
-        gain[rows, spot] = _logit(np.where(fits, shown, 0.5))[rows, spot]
-    return points, np.where(fits, gain, -np.inf)
-
-
-def _make_pairs(observed: Observed) -> _Pairs:
+def _make_pairs(observed: Observed) -> Pairs:
     n = min(len(observed), MAX_SEED_SPOTS)
     i, j = np.triu_indices(n, 1)
     swap = observed.length[i] > observed.length[j]
@@ -334,7 +402,7 @@ def _make_pairs(observed: Observed) -> _Pairs:
     noise[:, 2, 2] = tangential[i] + tangential[j]
     noise[:, 0, 2] = noise[:, 2, 0] = 0.5 * turn * (mixed[j] - mixed[i])
     noise[:, 1, 2] = noise[:, 2, 1] = turn * (mixed[j] + mixed[i])
-    return _Pairs(i, j, sign, features, sensitivity, noise)
+    return Pairs(i, j, sign, features, sensitivity, noise)
 
 
 def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -349,8 +417,9 @@ def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray
     )
 
 
-def _feature_covariance(sensitivity: FloatArray, noise: FloatArray, shared: FloatArray) -> FloatArray:
-    covariance: FloatArray = noise + sensitivity @ shared @ sensitivity.transpose(0, 2, 1)
+def _feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
+    shared = pairs.sensitivity @ distortion.covariance @ pairs.sensitivity.transpose(0, 2, 1)
+    covariance: FloatArray = pairs.noise + shared
     return covariance
 
 

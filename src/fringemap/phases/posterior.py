@@ -236,9 +236,8 @@ def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distort
     row = int(weighed.row[best])
     zone = int(search.hypotheses.zone[row])
     spots = np.flatnonzero(weighed.claims[best])
-    points = search.hypotheses.points[row, spots].astype(np.int64)
+    points = weighed.points[best, spots].astype(np.int64)
     axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
-    place = points @ search.index.place_steps[zone] + search.index.place_origin[zone]
     evidence = Distortion(weighed.precision[best], weighed.pull[best])
     gained = distortion.with_evidence([evidence]).potential - distortion.potential
     score = float(weighed.score[best])
@@ -247,7 +246,7 @@ def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distort
         zone_axis=_triple(axis),
         spots=tuple(int(spot) for spot in spots),
         hkl=tuple(_triple(hkl) for hkl in points @ search.index.basis_hkl[zone]),
-        shown=tuple(float(p) for p in search.index.shown[place]),
+        shown=tuple(float(p) for p in weighed.shown[best, spots]),
         score=score,
         base=score - gained + len(spots) * math.log(max(1, len(search.log_null) - n_taken)),
         evidence=evidence,

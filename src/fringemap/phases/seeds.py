@@ -58,6 +58,12 @@ class SeedIndex:
     angle: FloatArray
     key: FloatArray
 
+    def place(self, zone: IntArray, points: FloatArray) -> IntArray:
+        """Tell where in ``shown`` the lattice points of zones are; (n,) for (n,) and (n, 2)."""
+        step = np.rint(points[:, 0] * self.place_steps[zone, 0] + points[:, 1] * self.place_steps[zone, 1])
+        place: IntArray = np.clip(self.place_origin[zone] + step.astype(np.int64), 0, len(self.shown) - 1)
+        return place
+
     def find(self, features: FloatArray, reach: FloatArray) -> tuple[IntArray, IntArray]:
         """Find the seeds near pairs of spots.
 

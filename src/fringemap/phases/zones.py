@@ -40,9 +40,11 @@ SWAP = 0.05
 """Seeds whose lengths differ by less than this share are kept in both orders."""
 
 MAX_SEED_FAMILIES = 32
-MAX_ZONES = 150
+FEWEST_SEEDS = 100
+MAX_ZONES = 200
 MAX_SEED_REFLECTIONS = 14
-"""Bounds on what a large cell may claim: families that define zones, zones, and reflections of a zone in its seeds."""
+"""Bounds on what a large cell may claim: families that define zones (more where symmetry leaves them few members),
+zones, and reflections of a zone in its seeds."""
 
 BOX_MARGIN = 1.35
 """The box of hkl reaches so much beyond the largest |g|: a spot is looked up before anyone knows whether it fits."""
@@ -259,6 +261,7 @@ def _seed_reflections(length: FloatArray, shown: FloatArray) -> IntArray:
     families = np.unique(np.stack([length[usable].round(6), shown[usable].round(9)], axis=1), axis=0)
     if len(families) > MAX_SEED_FAMILIES:
         least = np.sort(families[:, 1])[-MAX_SEED_FAMILIES]
+        least = min(least, np.sort(shown[usable])[-min(FEWEST_SEEDS, len(usable))])
         usable = usable[shown[usable] >= least - 1e-9]
     return usable
 
@@ -283,7 +286,8 @@ def _zones_of(seeds: IntArray, shown: FloatArray, rotations: IntArray) -> tuple[
 
 
 def _cross(a: IntArray, b: IntArray) -> IntArray:
-    (a0, a1, a2), (b0, b1, b2) = np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0)
+    # Written out: numpy's own takes five times as long for short vectors of whole numbers.
+    a0, a1, a2, b0, b1, b2 = a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]
     cross: IntArray = np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis=-1)
     return cross
 
@@ -320,7 +324,7 @@ def _plane_basis(half: IntArray, inside: Mask, uvw: IntArray) -> IntArray:
     for zone, axis in enumerate(uvw):
         points = half[inside[:, zone]]
         turn = _cross(points[0], points) @ axis
-        second = np.flatnonzero(turn)[0]
+        second = int(np.argmax(turn != 0))
         basis[zone] = points[0], np.sign(turn[second]) * points[second]
     return basis
 
@@ -360,9 +364,9 @@ def _pairs(
 def _misses(inside: Mask, shown: FloatArray, length: FloatArray) -> FloatArray:
     """Sum over each zone's points of log(1 - shown), in bins of |g|."""
     place = np.floor(length / MISS_BIN).astype(np.int64)
-    of_bin = np.zeros((len(length), int(place.max()) + 1))
+    of_bin = np.zeros((len(length), int(place.max()) + 1), np.float32)
     of_bin[np.arange(len(length)), place] = np.log1p(-shown)
-    table: FloatArray = inside.T.astype(np.float64) @ of_bin
+    table: FloatArray = (inside.T.astype(np.float32) @ of_bin).astype(np.float64)
     return table
 
 

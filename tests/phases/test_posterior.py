@@ -1,0 +1,327 @@
+"""Grains, zones, one scale for all, and probabilities."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fringemap.phases.decoys import LARGEST_CHANGE, SMALLEST_CHANGE, make_decoy_cells
+from fringemap.phases.distortion import prior_distortion
+from fringemap.phases.hypotheses import observe, propose, rank, weigh
+from fringemap.phases.lattice import g_vectors, lattice_points
+from fringemap.phases.match import match_spots
+from fringemap.phases.posterior import explain_spots
+from fringemap.phases.reflections import zone_pattern
+from fringemap.phases.seeds import build_seed_index
+from fringemap.phases.zones import build_zone_table
+from fringemap.records import UNKNOWN, Flag, ScaleSource
+from fringemap.settings import PhaseSettings
+from made_crystals import STRUCTURES, make_references, make_scale, make_spots, project
+
+POSTERIOR = PhaseSettings(match="posterior")
+MANY = ("Li", "LiF", "Li2O", "Cu", "Si", "Cu2O", "CuO", "Li2CO3", "LiOH", "ice Ih")
+
+LI_011 = [(0, 1, -1), (2, 0, 0), (2, 1, -1), (-2, 1, -1)]
+SI_110 = [(1, -1, 1), (1, -1, -1), (0, 0, 2), (2, -2, 0), (1, -1, 3)]
+CARBONATE = [(1, 1, 0), (0, 0, 2), (1, 1, 2), (1, 1, -2), (2, 2, 0)]
+
+
+def named(match) -> list[str | None]:
+    return [spot.best.phase if spot.best else None for spot in match.spots]
+
+
+def noisy(g: np.ndarray, rng: np.random.Generator, sigma: float = 3e-4):
+    return make_spots(g + rng.normal(0.0, sigma, g.shape), sigma=sigma)
+
+
+def test_no_spots_give_an_empty_match():
+    match = match_spots(make_spots([]), make_references("Li"), scale=make_scale(), settings=POSTERIOR)
+    assert match.spots == ()
+    assert match.phases == ()
+
+
+@pytest.mark.parametrize("references", [(), make_references("Li")])
+@pytest.mark.parametrize("n_spots", [1, 2])
+def test_too_few_spots_or_no_references_end_in_unknown(references, n_spots):
+    spots = make_spots([[0.21, 0.1], [0.05, 0.4]][:n_spots])
+    match = match_spots(spots, references, scale=make_scale(), settings=POSTERIOR)
+    assert named(match) == [None] * n_spots
+    assert [evidence.phase for evidence in match.phases] == [UNKNOWN]
+
+
+def test_without_a_pixel_size_nothing_is_named():
+    spots = make_spots(project("Li", LI_011))
+    scale = make_scale(np.inf, ScaleSource.NONE)
+    match = match_spots(spots, make_references("Li"), scale=scale, settings=POSTERIOR)
+    assert named(match) == [None] * 4
+
+
+@pytest.mark.parametrize(("name", "hkls"), [("Li", LI_011), ("Si", SI_110), ("Li2CO3", CARBONATE)])
+def test_a_grain_among_many_phases_is_named_with_zone_and_scale(name, hkls, rng):
+    spots = noisy(project(name, hkls, rotation=0.7, scale_error=0.008), rng)
+    match = match_spots(spots, make_references(*MANY), scale=make_scale(0.01), settings=POSTERIOR)
+    assert named(match) == [name] * len(hkls)
+    evidence = match.phases[0]
+    assert evidence.probability > 0.9
+    assert evidence.q_value <= 0.05
+    assert evidence.scale == pytest.approx(1.008, abs=4 * evidence.scale_sigma)
+    assert evidence.scale_sigma < 0.003
+    u, v, w = evidence.zone_axis
+    assert all(h * u + k * v + l * w == 0 for h, k, l in (spot.best.hkl for spot in match.spots))  # noqa: E741
+
+
+@pytest.mark.parametrize("mirror", [1.0, -1.0])
+@pytest.mark.parametrize(("name", "hkls"), [("Si", SI_110), ("Li2CO3", CARBONATE)])
+def test_the_rotation_brings_the_zones_pattern_on_the_spots(name, hkls, mirror, rng):
+    g = project(name, hkls, rotation=2.1) * np.array([1.0, mirror])
+    spots = noisy(g, rng)
+    match = match_spots(spots, make_references(*MANY), scale=make_scale(0.01), settings=POSTERIOR)
+    evidence = match.phases[0]
+    pattern = zone_pattern(STRUCTURES[name], evidence.zone_axis, d_min_angstrom=1.2)
+    turned = (pattern.g[:, 0] + 1j * pattern.g[:, 1]) * np.exp(1j * evidence.rotation)
+    seen = spots.gx + 1j * spots.gy
+    assert np.abs(seen[:, None] - turned[None, :]).min(axis=1).max() < 0.004
+
+
+def test_turning_the_frame_turns_the_zone_and_changes_no_name(rng):
+    g = project("Li2CO3", CARBONATE, rotation=0.2)
+    turn = 0.9
+    rotated = g @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    references = make_references(*MANY)
+    one, other = (match_spots(make_spots(x), references, scale=make_scale(), settings=POSTERIOR) for x in (g, rotated))
+    assert named(one) == named(other)
+    difference = other.phases[0].rotation - one.phases[0].rotation
+    assert np.cos(2 * (difference - turn)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_three_phases_share_one_scale_error(rng):
+    grains = [("Li2CO3", CARBONATE), ("Li", LI_011), ("Si", SI_110)]
+    g = np.concatenate([project(n, h, rotation=0.3 + i, scale_error=0.03) for i, (n, h) in enumerate(grains)])
+    match = match_spots(noisy(g, rng), make_references(*MANY), scale=make_scale(0.025), settings=POSTERIOR)
+    assert named(match) == ["Li2CO3"] * 5 + ["Li"] * 4 + ["Si"] * 5
+    assert all(evidence.scale == pytest.approx(1.03, abs=0.005) for evidence in match.phases)
+
+
+def test_an_ellipse_of_two_percent_does_no_harm(rng):
+    g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
+    g = g @ np.array([[1.01, 0.002], [0.002, 0.99]])
+    match = match_spots(noisy(g, rng), make_references(*MANY), scale=make_scale(0.01), settings=POSTERIOR)
+    assert named(match) == ["Li2CO3"] * 5 + ["Si"] * 5
+    distortion = explain_spots(noisy(g, rng), make_references(*MANY), scale=make_scale(0.01), n_decoys=2).distortion
+    assert distortion.mean[1:] == pytest.approx([0.01, 0.002], abs=0.003)
+
+
+@pytest.mark.parametrize(
+    ("d", "pair"), [(2.484, ("Li", "Li2CO3")), (2.666, ("Li2O", "ice Ih")), (2.3235, ("LiF", "CuO"))]
+)
+def test_degenerate_pairs_get_no_name_on_d_alone(d, pair):
+    spots = make_spots([[1 / d, 0.0]])
+    match = match_spots(spots, make_references(*MANY), scale=make_scale(), settings=POSTERIOR)
+    assert named(match) == [None]
+    assert match.spots[0].flags & Flag.AMBIGUOUS
+    assert match.spots[0].flags & Flag.SINGLE_SPOT
+    assert set(pair) <= {rival.phase for rival in match.spots[0].rivals}
+
+
+@pytest.mark.parametrize(("name", "hkls"), [("Li", LI_011), ("Li2CO3", [(0, 2, 0), (0, 0, 2), (0, 2, 2)])])
+def test_a_degenerate_pair_resolves_with_further_spots_and_angles(name, hkls, rng):
+    references = make_references("Li", "Li2CO3")
+    match = match_spots(noisy(project(name, hkls), rng), references, scale=make_scale(0.01), settings=POSTERIOR)
+    assert named(match) == [name] * len(hkls)
+
+
+def test_the_ladder_of_lithium_hydride_and_gold_stays_ambiguous_until_elements_decide(rng):
+    spots = noisy(project("Au", SI_110, rotation=0.5), rng)
+    both = match_spots(spots, make_references(*MANY, "LiH", "Au"), scale=make_scale(), settings=POSTERIOR)
+    first = both.spots[0]
+    assert first.flags & Flag.AMBIGUOUS
+    assert {"LiH", "Au"} <= {rival.phase for rival in first.rivals} | {first.best.phase if first.best else ""}
+    one = match_spots(spots, make_references("Cu", "Au"), scale=make_scale(0.003), settings=POSTERIOR)
+    assert named(one) == ["Au"] * 5
+    assert not one.phases[0].flags & Flag.AMBIGUOUS
+
+
+def test_a_phase_that_is_not_listed_stays_unknown(rng):
+    spots = noisy(project("Li2CO3", CARBONATE, rotation=1.0), rng)
+    listed = make_references("Li", "LiF", "Li2O", "Cu", "Si", "Cu2O")
+    match = match_spots(spots, listed, scale=make_scale(0.01), settings=POSTERIOR)
+    assert named(match) == [None] * 5
+    assert "lattice" in match.spots[0].remark
+
+
+def test_random_spots_get_no_names(rng):
+    references = make_references(*MANY)
+    n_named = 0
+    for _ in range(15):
+        length, angle = rng.uniform(0.2, 0.7, 12), rng.uniform(0.0, np.pi, 12)
+        spots = make_spots(np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1), sigma=5e-4)
+        match = match_spots(spots, references, scale=make_scale(0.01), settings=POSTERIOR)
+        n_named += sum(name is not None for name in named(match))
+    assert n_named <= 3
+
+
+def test_a_single_spot_is_named_only_where_the_user_left_one_phase(rng):
+    spots = make_spots([[1 / 1.755, 0.0]])
+    references = make_references("Li", "Si")
+    free = match_spots(spots, references, scale=make_scale(0.003), settings=POSTERIOR)
+    assert named(free) == [None]
+    chosen = PhaseSettings(match="posterior", elements=("Li", "Si"))
+    match = match_spots(spots, references, scale=make_scale(0.003), settings=chosen)
+    assert match.spots[0].flags & Flag.SINGLE_SPOT
+    assert match.spots[0].probability < 0.95
+
+
+def test_harmonics_do_not_make_a_grain():
+    g = project("Li", [(0, 1, -1), (2, 0, 0)], rotation=0.4)
+    g = np.concatenate([g, 2 * g])
+    flags = [0, 0, int(Flag.HARMONIC), int(Flag.HARMONIC)]
+    references = make_references(*MANY)
+    plain, marked = (
+        explain_spots(make_spots(g, flags=f), references, scale=make_scale(), n_decoys=2).grains for f in (0, flags)
+    )
+    assert max(grain.score for grain in plain) > max((grain.score for grain in marked), default=0.0) + 5.0
+
+
+def test_a_missing_reflection_counts_less_where_nothing_would_be_seen(rng):
+    spots = noisy(project("Li2CO3", CARBONATE), rng)
+    references = make_references("Li2CO3")
+    blind = explain_spots(
+        spots, references, scale=make_scale(), n_decoys=0, visibility=lambda g: np.where(g > 0.3, 0.1, 1.0)
+    )
+    seeing = explain_spots(spots, references, scale=make_scale(), n_decoys=0)
+    assert blind.grains[0].score > seeing.grains[0].score + 1.0
+
+
+def test_unrefined_spots_are_taken_with_the_spread_of_their_peaks(rng):
+    spots = make_spots(project("Si", SI_110))
+    spots.covariance[0] = np.nan
+    match = match_spots(spots, make_references(*MANY), scale=make_scale(), settings=POSTERIOR)
+    assert all(np.isfinite(spot.probability) for spot in match.spots)
+
+
+def test_the_order_in_which_grains_are_added_does_not_matter(rng):
+    g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
+    observed = observe(noisy(g, rng))
+    index = build_seed_index(make_references("Li2CO3", "Si"), n_decoys=0)
+    prior = prior_distortion(0.01)
+    hypotheses = propose(index, observed, prior)
+    null = np.zeros(len(observed))
+    ranked = rank(hypotheses, prior, null)
+    table = index.table[hypotheses.zone]
+    rows = np.array([np.flatnonzero(table == t)[np.argmax(ranked[table == t])] for t in (0, 1)])
+    alone = weigh(index, observed, hypotheses, rows, prior, null)
+    after = []
+    for first, second in ((0, 1), (1, 0)):
+        told = prior.with_evidence([type(prior)(alone.precision[first], alone.pull[first])])
+        given = weigh(index, observed, hypotheses, rows[[second]], told, null)
+        after.append(alone.score[first] + given.score[0])
+    assert after[0] == pytest.approx(after[1], abs=1e-6)
+
+
+def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
+    g = project("Li", [(0, 1, -1), (2, 0, 0)], rotation=0.4)
+    observed = observe(noisy(g, rng))
+    index = build_seed_index(make_references("Li"), n_decoys=0)
+    prior = prior_distortion(0.01)
+    hypotheses = propose(index, observed, prior)
+    null = np.array([0.3, 0.7])
+    ranked = rank(hypotheses, prior, null)
+    rows = np.flatnonzero(np.isfinite(ranked))
+    exact = weigh(index, observed, hypotheses, rows, prior, null)
+    assert exact.score == pytest.approx(ranked[rows], abs=0.15)
+
+
+def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):
+    index = build_seed_index(make_references("Li2CO3", "LiOH"), n_decoys=1)
+    features = np.stack([rng.uniform(-1.2, -0.5, 40), rng.uniform(0, 0.8, 40), rng.uniform(0.3, 1.6, 40)], axis=1)
+    reach = np.stack([rng.uniform(0.01, 0.2, 40), rng.uniform(0.005, 0.04, 40), rng.uniform(0.01, 0.06, 40)], axis=1)
+    pair, seed = index.find(features, reach)
+    found = set(zip(pair.tolist(), seed.tolist(), strict=True))
+    every = np.stack([index.log_g, index.log_ratio, index.angle], axis=1)
+    expected = {
+        (p, int(s))
+        for p in range(len(features))
+        for s in np.flatnonzero(np.all(np.abs(every - features[p]) <= reach[p], axis=1))
+    }
+    assert found == expected
+    assert len(expected) > 20
+
+
+@pytest.mark.parametrize(("name", "d_min"), [("Li", 1.2), ("Si", 1.5), ("LiOH", 1.7), ("ice Ih", 2.1), ("CuO", 2.1)])
+def test_every_pair_of_low_reflections_has_its_seed(name, d_min, rng):
+    reflections = make_references(name, d_min=1.0)[0]
+    table = build_zone_table(reflections)
+    cell = STRUCTURES[name].cell
+    hkl = lattice_points(cell, d_min)
+    strong = {tuple(h) for h in hkl.tolist()} & _allowed(reflections)
+    pool = np.array(sorted(strong))
+    misses = checked = 0
+    for _ in range(200):
+        one, two = pool[rng.integers(len(pool), size=2)]
+        g1, g2 = np.sort(np.linalg.norm(g_vectors(cell, [one, two]), axis=1))
+        angle = np.arccos(min(1.0, abs(_cosine(cell, one, two))))
+        if angle < 0.3:
+            continue
+        checked += 1
+        near = np.abs(table.log_g - 0.5 * np.log(g1 * g2)) < 1e-6
+        near &= (np.abs(np.abs(table.log_ratio) - np.log(g2 / g1)) < 1e-6) & (np.abs(table.angle - angle) < 1e-6)
+        misses += not near.any()
+    assert misses == 0
+    assert checked > 50
+
+
+def _cosine(cell, one, two) -> float:
+    a, b = g_vectors(cell, [one, two])
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def _allowed(reflections) -> set[tuple[int, int, int]]:
+    from fringemap.phases.reflections import equivalent_hkl
+
+    return {tuple(h) for family in reflections.hkl for h in equivalent_hkl(reflections.structure, family).tolist()}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    name=st.sampled_from(["CuO", "Li2CO3", "triclinic"]),
+    uvw=st.tuples(*[st.integers(-1, 1)] * 3).filter(any),
+    turn=st.floats(0, 6.2),
+)
+def test_low_zones_of_oblique_cells_are_recognised_at_any_angle(name, uvw, turn):
+    hkl = zone_pattern(STRUCTURES[name], uvw, d_min_angstrom=1.5).hkl
+    references = make_references(name, d_min=1.2)
+    hkl = np.array([h for h in hkl.tolist() if tuple(h) in _allowed(references[0])])
+    hkl = hkl[(hkl @ np.array([10000, 100, 1])) > 0][:6]
+    if np.linalg.matrix_rank(hkl) < 2:
+        return
+    spots = make_spots(project(name, hkl, rotation=turn))
+    grain = explain_spots(spots, references, scale=make_scale(0.01), n_decoys=0).grains[0]
+    assert grain.reference == 0
+    assert len(grain.spots) >= len(hkl) - 1
+
+
+@pytest.mark.parametrize("name", ["Li", "LiOH", "ice Ih", "CuO", "triclinic"])
+def test_decoys_change_every_edge_by_4_to_12_percent_and_keep_the_system(name):
+    structure = STRUCTURES[name]
+    cells = make_decoy_cells(structure, 20)
+    assert cells == make_decoy_cells(structure, 20)
+    edges = np.array(cells)[:, :3] / np.array(structure.cell[:3]) - 1.0
+    assert np.abs(edges).min() >= SMALLEST_CHANGE - 1e-9
+    assert np.abs(edges).max() <= LARGEST_CHANGE + 1e-9
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        if structure.cell[a] == structure.cell[b]:
+            assert np.allclose(np.array(cells)[:, a], np.array(cells)[:, b])
+    for angle in (3, 4, 5):
+        if structure.cell[angle] in (90, 120):
+            assert np.all(np.array(cells)[:, angle] == structure.cell[angle])
+
+
+def test_names_are_given_only_up_to_the_allowed_share_of_false_ones(rng):
+    spots = noisy(project("Au", SI_110, rotation=0.5), rng)
+    references = make_references(*MANY, "LiH", "Au")
+    strict = match_spots(spots, references, scale=make_scale(), settings=POSTERIOR)
+    lax = match_spots(spots, references, scale=make_scale(), settings=PhaseSettings(match="posterior", false_names=1.0))
+    assert named(strict) == [None] * 5
+    assert "not named" in strict.spots[0].remark
+    assert set(named(lax)) <= {"Au", "LiH", None}
+    assert lax.phases[0].q_value > 0.05 or lax.phases[0].phase == UNKNOWN
