@@ -189,15 +189,17 @@ def _print_json(value: Any) -> None:
 
 
 def _tell_result(result: InputResult) -> None:
+    name = result.path.name
     for warning in result.warnings:
-        typer.echo(f"{result.path.name}: warning: {warning}", err=True)
+        typer.echo(f"{name}: warning: {warning}", err=True)
     for failure in result.failures:
         frame = "" if failure.frame is None else f", frame {failure.frame}"
-        typer.echo(f"{failure.input}{frame}: {failure.message}", err=True)
+        said = failure.message.startswith((f"{name} ", f"{name}:", failure.input)) and not frame
+        typer.echo(failure.message if said else f"{name}{frame}: {failure.message}", err=True)
     if result.summary is not None:
         named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
         spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
-        typer.echo(f"{result.path.name}: {named} ({spots}): {result.page or result.folder}")
+        typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
 
 
 def _as_json(result: InputResult) -> dict[str, Any]:
@@ -239,7 +241,7 @@ class _Teller:
 
 @app.command("info")
 def info_command(
-    file: Annotated[Path, typer.Argument(help="File, stack or folder")],
+    file: Annotated[Path, typer.Argument(help="File, stack or folder", metavar="FILE")],
     pixel_size: Annotated[float | None, typer.Option(metavar="NM", help="Pixel size to use instead [nm/px]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
@@ -286,9 +288,11 @@ def settings_command(
 
 @app.command("demo")
 def demo_command(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results")] = Path("fringemap-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the random generator")] = 1,
-    size: Annotated[int, typer.Option(help="Side of the frame [px]", min=256, max=8192)] = 2048,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results", metavar="OUT")] = Path(
+        "fringemap-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the random generator", metavar="N")] = 1,
+    size: Annotated[int, typer.Option(help="Side of the frame [px]", min=512, max=8192, metavar="N")] = 2048,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser")] = False,
 ) -> None:
     """Draw a piece of a battery's interphase with a known answer, analyse it, and set found beside true."""
@@ -316,6 +320,9 @@ def phases_list_command(
     if as_json:
         _print_json([_structure_as_json(s) for s in kept])
         return
+    typer.echo(
+        f"{'name':14} {'formula':14} {'space group':16} {'a b c [Å], alpha beta gamma [degrees]':44} measured at"
+    )
     for s in kept:
         cell = " ".join(f"{x:.5g}" for x in s.cell)
         at = f"{s.temperature_k:.0f} K" if s.temperature_k else "-"
@@ -335,7 +342,7 @@ def _structure_as_json(s: Structure) -> dict[str, Any]:
 
 @phases_app.command("show")
 def phases_show_command(
-    name: Annotated[str, typer.Argument(help="Name in the library, or a CIF")],
+    name: Annotated[str, typer.Argument(help="Name in the library, or a CIF", metavar="NAME")],
     d_min: Annotated[float, typer.Option(help="Smallest d-spacing [Å]", min=0.3, metavar="ANGSTROM")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
@@ -351,7 +358,8 @@ def phases_show_command(
         return
     typer.echo(f"{structure.name}  {structure.formula}  {structure.space_group}")
     typer.echo(f"cell         {' '.join(f'{x:g}' for x in structure.cell)}  [Å, degrees]")
-    typer.echo(f"temperature  {structure.temperature_k or '-'} K\nsource       {structure.source}")
+    at = f"{structure.temperature_k:g} K" if structure.temperature_k else "not stated"
+    typer.echo(f"measured at  {at}\nsource       {structure.source}")
     typer.echo(f"{'hkl':>12}  {'d [Å]':>8}  {'mult.':>5}  intensity")
     for hkl, d, multiplicity, intensity in rows:
         typer.echo(f"{' '.join(map(str, hkl)):>12}  {d:8.4f}  {multiplicity:5d}  {intensity:7.1f}")
@@ -359,8 +367,8 @@ def phases_show_command(
 
 @app.command("benchmark")
 def benchmark_command(
-    size: Annotated[int, typer.Option(help="Side of the frame [px]", min=256)] = 4096,
-    repeats: Annotated[int, typer.Option(help="Runs of each step; the median counts", min=1)] = 5,
+    size: Annotated[int, typer.Option(help="Side of the frame [px]", min=256, metavar="N")] = 4096,
+    repeats: Annotated[int, typer.Option(help="Runs of each step; the median counts", min=1, metavar="N")] = 5,
 ) -> None:
     """Time each step of the analysis of one frame, as a ratio to numpy's complex128 FFT of the same frame."""
     from fringemap.benchmark import run_benchmark

@@ -116,7 +116,8 @@ class PhaseSettings(Settings):
 
     phases: tuple[str, ...] = setting(
         (),
-        "Names from the library, CIF files, or CSV tables of component, hkl, d; the whole library if empty",
+        "Names from the library, CIF files or folders of them, CSV tables of component, hkl, d, or ranges of d as "
+        "START:STOP:STEP in Å; the whole library if empty",
     )
     elements: tuple[str, ...] = setting((), "Elements that can be present; phases with any other are left out")
     match: Literal["posterior", "tolerance", "nearest"] = setting(
