@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from fringemap.phases.zones import MISS_BIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from fringemap.phases.seeds import SeedIndex
     from fringemap.records import FloatArray, IntArray, Mask, Spots
@@ -39,6 +41,8 @@ BLOCK = 1024
 
 EDGE = 1.08
 """Spots this much beyond the largest |g| of a structure's list are not looked up."""
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -423,6 +427,6 @@ def _feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
     return covariance
 
 
-def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    cross: FloatArray = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+def _cross(a: NDArray[Real], b: NDArray[Real]) -> NDArray[Real]:
+    cross: NDArray[Real] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
     return cross

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 RATIO_BIN = 0.04
 ANGLE_BIN = 0.06
-"""Sides of the cells that seeds are sorted into; no query may reach further than to the neighbouring cell."""
+"""Sides of the cells that seeds are sorted into: about as far as a query reaches."""
 
-_ANGLES = math.ceil(math.pi / ANGLE_BIN) + 2
+_MARGIN = 16
+_ANGLES = math.ceil(math.pi / ANGLE_BIN) + 2 * _MARGIN
 _OFFSET = 8.0
 _SPAN = 16.0
 """log |g| + offset lies within (0, span): cell number x span + that is one sorted key."""
@@ -81,7 +82,8 @@ class SeedIndex:
         """
         ratio_cell = np.floor(features[:, 1] / RATIO_BIN).astype(np.int64)
         angle_cell = np.floor(features[:, 2] / ANGLE_BIN).astype(np.int64)
-        step = np.array([(r, a) for r in (-1, 0, 1) for a in (-1, 0, 1)])
+        wide = np.ceil(reach.max(axis=0, initial=0.0) / (1.0, RATIO_BIN, ANGLE_BIN)).astype(int)
+        step = np.array([(r, a) for r in range(-wide[1], wide[1] + 1) for a in range(-wide[2], wide[2] + 1)])
         cell = _cell(ratio_cell[:, None] + step[:, 0], angle_cell[:, None] + step[:, 1]) * _SPAN + _OFFSET
         low = np.searchsorted(self.key, cell + (features[:, 0] - reach[:, 0])[:, None])
         count = np.searchsorted(self.key, cell + (features[:, 0] + reach[:, 0])[:, None], side="right") - low
@@ -177,7 +179,7 @@ def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray, n_real:
 
 
 def _cell(ratio: IntArray, angle: IntArray) -> IntArray:
-    cell: IntArray = (ratio + 4) * _ANGLES + angle + 1
+    cell: IntArray = (ratio + _MARGIN) * _ANGLES + angle + _MARGIN
     return cell
 
 
