@@ -5,13 +5,14 @@ Half spectra have the shape and order of ``scipy.fft.rfft2``: (n_rows, n_cols //
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -46,6 +47,15 @@ class Part:
         for first, end in ((0, min(upper, self.n_rows)), (lower, self.n_rows)):
             for start in range(first, end, _BLOCK_ROWS):
                 yield slice(start, min(start + _BLOCK_ROWS, end)), slice(self.n_cols)
+
+    def each(self, work: Callable[[slice, slice], None], *, workers: int = 1) -> None:
+        """Do something to every block, in several threads; numpy lets go of the interpreter meanwhile."""
+        if workers == 1:
+            for rows, cols in self.blocks():
+                work(rows, cols)
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda block: work(*block), self.blocks()))
 
 
 def part_within(frame_shape: tuple[int, int], scale: Scale, *, d_min_angstrom: float | None) -> Part:

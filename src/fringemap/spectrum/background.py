@@ -31,7 +31,7 @@ _LEVELS_BELOW = 12
 _N_LEVELS = 26
 # Rows of bins whose levels are counted: all of those near the centre, and about so many over the whole height.
 _ROWS_NEAR = 128
-_ROWS_ENOUGH = 1300
+_ROWS_ENOUGH = 800
 # Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_RINGS = 3
@@ -39,6 +39,8 @@ _POOLED_SECTORS = (3, 7, 13)
 _ENOUGH_BINS = 400
 # The spread of sectors is compared over this many rings.
 _COMPARED_RINGS = 17
+# Of a large spectrum, sectors are compared on groups of rings: so many groups at most.
+_MOST_GROUPS = 512
 # Variance of the log of the median of n exponential numbers is about this over n: 1 / (n ln²2).
 _MEDIAN_VARIANCE = 2.08
 # Streaks are looked for within this share of the frequencies from each axis, in pieces of this share of their length.
@@ -162,29 +164,43 @@ def _sampled_rows(part: Part) -> NDArray[np.int64]:
 
 def _median_of_cells(counts: Array, noise_shape: float) -> Array:
     """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
-    pooled = scipy.ndimage.uniform_filter1d(counts, _POOLED_RINGS, axis=0, mode="nearest") * _POOLED_RINGS
-    ring_median, _ = _median_of_levels(pooled.sum(axis=1))
-    departure, n = _departures(pooled, ring_median)
+    ring_median, _ = _median_of_levels(_pool(counts.sum(axis=1), _POOLED_RINGS, axis=0, mode="nearest"))
+    group = -(-len(counts) // _MOST_GROUPS)
+    padded = np.pad(counts, ((0, -len(counts) % group), (0, 0), (0, 0)))
+    grouped = padded.reshape(-1, group, *counts.shape[1:]).sum(axis=1)
+    departure = _shrunk_departure(_pool(grouped, _POOLED_RINGS, axis=0, mode="nearest"), noise_shape)
+    median: Array = ring_median[:, None] + np.repeat(departure, group, axis=0)[: len(counts)]
+    return median
+
+
+def _pool(counts: Array, width: int, *, axis: int, mode: str) -> Array:
+    pooled: Array = scipy.ndimage.uniform_filter1d(counts, width, axis=axis, mode=mode) * width
+    return pooled
+
+
+def _shrunk_departure(counts: Array, noise_shape: float) -> Array:
+    """How far the median of each sector lies from that of its rings, as far as chance does not make it."""
+    departure, n = _departures(counts)
     chance = _MEDIAN_VARIANCE / np.maximum(n * noise_shape, 1.0)
     spread = scipy.ndimage.median_filter(np.median(np.abs(departure), axis=1), _COMPARED_RINGS, mode="nearest")
     excess = np.maximum((1.4826 * spread[:, None]) ** 2 - np.median(chance, axis=1)[:, None], 0.0)
     smooth = scipy.ndimage.uniform_filter1d(departure, _POOLED_RINGS, axis=0, mode="nearest")
-    median: Array = ring_median[:, None] + smooth * excess / (excess + chance)
-    return median
+    shrunk: Array = smooth * excess / (excess + chance)
+    return shrunk
 
 
-def _departures(pooled: Array, ring_median: Array) -> tuple[Array, Array]:
-    """How far each sector lies from its ring, and how many bins tell so; zero where too few."""
-    departure, n = np.zeros(pooled.shape[:2]), np.ones(pooled.shape[:2])
-    per_sector = pooled.sum(axis=(1, 2)) / _N_SECTORS
-    open_rings = np.ones(len(pooled), bool)
+def _departures(counts: Array) -> tuple[Array, Array]:
+    """How far each sector lies from its rings, and how many bins tell so; zero where too few."""
+    whole, _ = _median_of_levels(counts.sum(axis=1))
+    departure, n = np.zeros(counts.shape[:2]), np.ones(counts.shape[:2])
+    per_sector = counts.sum(axis=(1, 2)) / _N_SECTORS
+    open_rings = np.ones(len(counts), bool)
     for width in _POOLED_SECTORS:
         rings = np.flatnonzero(open_rings & (per_sector * width >= _ENOUGH_BINS))
         open_rings[rings] = False
         # The half plane closes on itself: -90 and +90 degrees are the same line.
-        wide = scipy.ndimage.uniform_filter1d(pooled[rings], width, axis=1, mode="wrap") * width
-        median, n[rings] = _median_of_levels(wide)
-        departure[rings] = np.where(n[rings] > 0, median - ring_median[rings, None], 0.0)
+        median, n[rings] = _median_of_levels(_pool(counts[rings], width, axis=1, mode="wrap"))
+        departure[rings] = np.where(n[rings] > 0, median - whole[rings, None], 0.0)
     return departure, n
 
 

@@ -110,7 +110,7 @@ def _without_background(
     spectrum[0, 0] = 0
     return Diffractogram(
         spectrum=spectrum,
-        power=power_of(spectrum, part),
+        power=power_of(spectrum, part, workers=workers),
         background=np.zeros((0, 0), np.float32),
         noise_shape=1.0,
         frame_shape=shape,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fringemap.records import Array, Diffractogram, Mask
 
 # Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
-_ROWS_ENOUGH = 1024
+_ROWS_ENOUGH = 400
 # A peak of the masked graph is listed if it rises by this share of the highest one.
 _LEAST_PROMINENCE = 0.01
 _SMOOTHING_RINGS = 1.0

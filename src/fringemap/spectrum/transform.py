@@ -112,7 +112,7 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> Comp
         image = (image - level) * _hann(image.shape)
     spectrum: ComplexImage = scipy.fft.rfft2(image, workers=workers)
     if edges == "periodic":
-        _subtract_smooth_part(spectrum, image, part)
+        _subtract_smooth_part(spectrum, image, part, workers)
     spectrum[0, 0] += level * image.size
     return spectrum
 
@@ -123,7 +123,7 @@ def _hann(shape: tuple[int, ...]) -> Image:
     return window.astype(np.float32)
 
 
-def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part) -> None:
+def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part, workers: int) -> None:
     """Take the transform of Moisan's smooth part away, in place.
 
     The image of the jumps is zero except on the four edges, so its transform is a sum of two outer products and the
@@ -140,7 +140,8 @@ def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part) -> N
     # 2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero.
     row_term = (-4 * np.sin(row_angle / 2) ** 2).astype(np.float32)
     col_term = (-4 * np.sin(col_angle / 2) ** 2).astype(np.float32)
-    for rows, cols in part.blocks():
+
+    def subtract(rows: slice, cols: slice) -> None:
         laplacian = row_term[rows, None] + col_term[cols]
         if rows.start == 0:
             laplacian[0, 0] = 1.0
@@ -149,12 +150,17 @@ def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part) -> N
         jumps /= laplacian
         spectrum[rows, cols] -= jumps
 
+    part.each(subtract, workers=workers)
 
-def power_of(spectrum: ComplexImage, part: Part) -> Image:
+
+def power_of(spectrum: ComplexImage, part: Part, *, workers: int = 1) -> Image:
     """|spectrum|² in the part, 0 elsewhere."""
     power = np.zeros(spectrum.shape, np.float32)
-    for piece in part.blocks():
-        block = spectrum[piece]
-        np.multiply(block.real, block.real, out=power[piece])
-        power[piece] += block.imag * block.imag
+
+    def square(rows: slice, cols: slice) -> None:
+        block = spectrum[rows, cols]
+        np.multiply(block.real, block.real, out=power[rows, cols])
+        power[rows, cols] += block.imag * block.imag
+
+    part.each(square, workers=workers)
     return power

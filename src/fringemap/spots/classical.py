@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 from skimage.segmentation import watershed
 
-from fringemap.spectrum import bin_size, whiten
+from fringemap.spectrum import bin_size
 from fringemap.spots.candidates import Candidates
 from fringemap.spots.noise import log_tail, measure_noise_law, threshold
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The noise law is measured in this many rings of equal width, each from some of its blocks.
 _N_ZONES = 8
 _SAMPLE = 20_000
+_BLOCK_ROWS = 64
+# Found bins are grouped on cells of this side: what lies nearer is looked at together.
+_CELL = 4
 _OWN_LAW_BINS = 2_000
 # Two maxima of a component are two spots if the valley between them is this deep, in heights of the lower one ...
 _VALLEY = 0.6
@@ -86,12 +89,7 @@ def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) ->
     levels = _levels(diffractogram, settings)
     window = _cut_window(diffractogram, settings, margin=2 * levels[-1])
     found, laws = _find_blocks(window, levels, settings.false_spots, diffractogram.noise_shape)
-    labels, _ = scipy.ndimage.label(found, np.ones((3, 3)))
-    peaks = [
-        peak
-        for label, box in enumerate(scipy.ndimage.find_objects(labels), start=1)
-        for peak in _split_component(window, labels, label, box)
-    ]
+    peaks = [peak for box, component in _components(found) for peak in _split_component(window, box, component)]
     peaks = _keep_real_half(peaks)
     peaks = _drop_lobes(peaks)
     return _scored(peaks, window, found, laws, settings.false_spots)
@@ -114,7 +112,10 @@ def _cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin:
     margin = min(margin, last_col)
     row = np.arange(-last_row, last_row + 1)
     whitened = np.empty((len(row), last_col + 1 + margin), np.float32)
-    whitened[:, margin:] = whiten(diffractogram, rows=row % rows, n_cols=last_col + 1)
+    inner = slice(margin, None)
+    for here, there in ((slice(last_row, None), slice(last_row + 1)), (slice(last_row), slice(rows - last_row, rows))):
+        power, background = (half[there, : last_col + 1] for half in (diffractogram.power, diffractogram.background))
+        np.divide(power, background, out=whitened[here, inner])
     whitened[:, :margin] = whitened[::-1, 2 * margin : margin : -1]
     gy, gx = row * step_y, np.arange(-margin, last_col + 1) * step_x
     _blank(whitened, gy, gx, g_low, g_high)
@@ -174,11 +175,14 @@ def _find_blocks(
 def _mean_of_four(grid: Image, step: int) -> Image:
     """Mean of each 2 x 2 cells, at every place or at every other one."""
     rows, cols = (n - 1 for n in grid.shape)
-    total = grid[:rows:step, :cols:step] + grid[1 : rows + 1 : step, :cols:step]
-    total += grid[:rows:step, 1 : cols + 1 : step]
-    total += grid[1 : rows + 1 : step, 1 : cols + 1 : step]
-    total *= np.float32(0.25)
-    return total
+    mean = np.empty((-(-rows // step), -(-cols // step)), np.float32)
+    for start in range(0, len(mean), _BLOCK_ROWS):
+        first, end = start * step, min((start + _BLOCK_ROWS) * step, rows)
+        block = grid[first:end:step] + grid[first + 1 : end + 1 : step]
+        out = mean[start : start + len(block)]
+        np.add(block[:, :cols:step], block[:, 1 : cols + 1 : step], out=out)
+        out *= np.float32(0.25)
+    return mean
 
 
 def _cells_of_blocks(rows: Array, cols: Array) -> tuple[Array, Array]:
@@ -243,12 +247,32 @@ class _Peak:
     merged: bool
 
 
-def _split_component(window: _Window, labels: Image, label: int, box: tuple[slice, slice]) -> list[_Peak]:
+def _components(found: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+    """Groups of found bins that touch on a grid of coarse cells, each as a box with a margin and a mask in it."""
+    shape = tuple(-(-n // _CELL) * _CELL for n in found.shape)
+    padded = np.zeros(shape, bool)
+    padded[: found.shape[0], : found.shape[1]] = found
+    coarse = padded.reshape(shape[0] // _CELL, _CELL, shape[1] // _CELL, _CELL).any(axis=(1, 3))
+    labels, _ = scipy.ndimage.label(coarse, np.ones((3, 3)))
+    groups = []
+    for label, cells in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        inner = tuple(slice(side.start * _CELL, side.stop * _CELL) for side in cells)
+        own = np.kron(labels[cells] == label, np.ones((_CELL, _CELL), bool)).astype(bool)
+        # A margin of one cell, so that smoothing sees what lies around.
+        top, left = (max(side.start - _CELL, 0) for side in inner)
+        box = (
+            slice(top, min(inner[0].stop + _CELL, found.shape[0])),
+            slice(left, min(inner[1].stop + _CELL, found.shape[1])),
+        )
+        component = np.zeros(found[box].shape, bool)
+        part = component[inner[0].start - top : inner[0].stop - top, inner[1].start - left : inner[1].stop - left]
+        part |= (own & padded[inner])[: part.shape[0], : part.shape[1]]
+        groups.append((box, component))
+    return groups
+
+
+def _split_component(window: _Window, box: tuple[slice, slice], component: Mask) -> list[_Peak]:
     """Spots of one connected component: basins of a watershed whose valleys are deep enough."""
-    pad = 3
-    top, left = (max(side.start - pad, 0) for side in box)
-    box = (slice(top, box[0].stop + pad), slice(left, box[1].stop + pad))
-    component = labels[box] == label
     excess = np.where(component, np.maximum(window.whitened[box] - 1.0, 0.0), 0.0).astype(np.float64)
     sigma = max(0.7, 0.2 * _effective_area(excess) ** 0.5)
     smooth = scipy.ndimage.gaussian_filter(window.whitened[box].astype(np.float64) - 1.0, sigma, mode="nearest")
@@ -298,8 +322,10 @@ def _merge_shallow(basins: Array, smooth: Array, *, n_smoothed: float) -> Array:
     A height A over noise of mean 1 has a standard deviation of about sqrt(2 A + 1) in one bin, less by the square root
     of the number of bins that the smoothing averages.
     """
-    basins = basins.copy()
     n = int(basins.max())
+    if n < 2:
+        return basins
+    basins = basins.copy()
     heights = np.full(n + 1, -np.inf)
     np.maximum.at(heights, basins.ravel(), smooth.ravel())
     saddles = _saddles(basins, smooth, n)
