@@ -6,6 +6,7 @@ import functools
 import logging
 import multiprocessing
 import os
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -19,6 +20,7 @@ from fringemap.io import find_inputs, read, sha256
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import Frame, FrameResult, Scale, ScaleSource
 from fringemap.report import Failure, write_errors_csv, write_index, write_results, write_summary_csv
+from fringemap.report.lines import all_statuses, summarise
 from fringemap.settings import AnalysisSettings
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class InputResult:
     folder: Path | None
     """Where its results lie; None if there are none."""
     page: Path | None
-    summary: Mapping[str, Any] | None
+    summary: Mapping[str, Any]
+    """Its row of ``summary.csv``."""
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
 
@@ -328,15 +331,23 @@ def _provenance(path: Path, series: FrameSeries, settings: AnalysisSettings) -> 
 
 
 def _failed(path: Path, error: Exception) -> InputResult:
-    kind = type(error).__name__
-    message = str(error)
-    if not isinstance(error, FringemapError):
-        message = f"a fault in fringemap ({kind}: {message}); please report it, with the output of --verbose"
-    return InputResult(path, None, None, None, (Failure(str(path), None, kind, message),))
+    message = str(error) if isinstance(error, FringemapError) else _own_fault(error)
+    failure = Failure(str(path), None, type(error).__name__, message)
+    return InputResult(path, None, None, summarise(path.name, [], [failure], None), (failure,))
+
+
+def _own_fault(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" in {Path(step.filename).name}, line {step.lineno}" for step in where)
+    return f"a fault in fringemap ({type(error).__name__}{place}: {error}); please report it"
 
 
 def _write_overview(out: Path, results: Sequence[InputResult]) -> None:
-    write_summary_csv(out / "summary.csv", [r.summary for r in results if r.summary is not None])
-    write_errors_csv(out / "errors.csv", [failure for r in results for failure in r.failures])
-    entries = [{"folder": r.folder.name, "summary": r.summary} for r in results if r.folder and r.summary is not None]
-    write_index(out / "index.html", entries)
+    write_summary_csv(out / "summary.csv", [result.summary for result in results])
+    write_errors_csv(out / "errors.csv", [failure for result in results for failure in result.failures])
+    write_index(out / "index.html", [_index_entry(result) for result in results])
+
+
+def _index_entry(result: InputResult) -> dict[str, Any]:
+    folder = result.folder or result.path
+    return {"folder": folder.name, "summary": result.summary, "frames": all_statuses([], result.failures)}

@@ -42,7 +42,6 @@ app = typer.Typer(
 phases_app = typer.Typer(help="The structure library.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(phases_app, name="phases")
 
-_UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent")
 _METAVARS = {"nm/px": "NM", "nm": "NM", "s": "SECONDS", "Å": "ANGSTROM", "%": "PERCENT", "e/Å²/s": "RATE"}
 _KIND_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
@@ -95,10 +94,7 @@ def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
 def _option(setting: dataclasses.Field[Any], section: type) -> tuple[Any, Any]:
     """Type and declaration of the option for one setting; its default is None, so that a settings file can speak."""
     kind = typing.get_type_hints(section)[setting.name]
-    flag = setting.name
-    for ending in _UNIT_ENDINGS:
-        flag = flag.removesuffix(ending)
-    flag = "--" + flag.replace("_", "-")
+    flag = knobs.flag_of(setting.name)
     unit, metavar = setting.metadata["unit"], _METAVARS.get(setting.metadata["unit"])
     text = setting.metadata["help"] + (f" [{unit}]" if unit else "")
     if setting.default not in (None, (), ""):
@@ -196,7 +192,7 @@ def _tell_result(result: InputResult) -> None:
         frame = "" if failure.frame is None else f", frame {failure.frame}"
         said = failure.message.startswith((f"{name} ", f"{name}:", failure.input)) and not frame
         typer.echo(failure.message if said else f"{name}{frame}: {failure.message}", err=True)
-    if result.summary is not None:
+    if result.folder is not None:
         named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
         spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
         typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")

@@ -2,15 +2,18 @@
 
 Command-line options, forms in the browser and the saved TOML are all made from these classes. They import nothing
 heavy, so that ``fringemap --help`` stays quick.
+
+``python -m fringemap.settings > docs/settings.md`` writes their page anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fringemap.errors import SettingsError
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+_UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent")
 
 
 def setting(
@@ -263,3 +268,51 @@ def _toml_value(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+
+
+def flag_of(name: str) -> str:
+    """Give the command-line flag of a setting: without the unit, which the help states."""
+    for ending in _UNIT_ENDINGS:
+        name = name.removesuffix(ending)
+    return "--" + name.replace("_", "-")
+
+
+def settings_to_markdown() -> str:
+    """Make the docs page of all settings, a table a section."""
+    lines = [_PAGE_HEAD]
+    for section in dataclasses.fields(AnalysisSettings):
+        room = globals()[str(section.type)]
+        lines += [f"## [{section.name}]", "", str(room.__doc__), "", *_TABLE_HEAD]
+        kinds = get_type_hints(room)
+        lines += [_markdown_row(f, kinds[f.name]) for f in dataclasses.fields(room)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+_PAGE_HEAD = """\
+# Settings
+
+Every knob of an analysis. `fringemap settings -o my.toml` writes them all to a file with these sections, and
+`fringemap analyze ... --settings my.toml` reads it; what a file leaves out has its default. An option on the command
+line overrides the file. This page is made from the settings classes by `python -m fringemap.settings`.
+"""
+_TABLE_HEAD = ("| setting | option | default | unit | allowed | meaning |", "|---|---|---|---|---|---|")
+
+
+def _markdown_row(f: dataclasses.Field[Any], kind: Any) -> str:
+    default = "" if f.default is None else f"`{_toml_value(f.default)}`"
+    cells = (f"`{f.name}`", f"`{flag_of(f.name)}`", default, f.metadata["unit"], _allowed(f, kind), f.metadata["help"])
+    return f"| {' | '.join(cells)} |"
+
+
+def _allowed(f: dataclasses.Field[Any], kind: Any) -> str:
+    low, high = f.metadata["minimum"], f.metadata["maximum"]
+    if get_origin(kind) is Literal:
+        return ", ".join(get_args(kind))
+    if low is None:
+        return ""
+    return f"from {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_to_markdown())
