@@ -261,25 +261,38 @@ def _make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
 
 
 def _judge(search: Search, sets: Sequence[_Set], n_references: int) -> list[Grain]:
-    """Give each grain of the best set its probabilities; (strongest first).
+    """Give each grain of the best set its probabilities, the strongest first.
 
-    Phases that lead a set of their own are weighed by the sets; all else by the odds for the grain alone.
+    Phases that lead a set of their own are weighed by the sets; all else by the odds for the grain alone. Each further
+    grain of a phase makes it less likely that plain lattices happen to look like it; but a phase that is on no list and
+    resembles a listed one, which decoys stand for, would show all of them just as well.
     """
     weights = odds_of(np.array([one.score - sets[0].score for one in sets]))
-    judged: list[Grain] = []
     grains = sets[0].grains
-    for grain in grains:
-        sisters = [other for other in judged if other.reference == grain.reference != UNLISTED]
-        others = [other for other in grains if other is not grain and (sisters or other.reference != grain.reference)]
-        odds, unknown = _odds(search, _find(search, others), grain, n_references)
-        if sisters:
-            sure = odds[grain.reference] / (unknown + odds.sum())
-            probabilities = sisters[0].probabilities * sure
+    odds = [_odds(search, grains, number, n_references) for number in range(len(grains))]
+    judged: list[Grain] = []
+    for number, grain in enumerate(grains):
+        of_list, decoys, plain = odds[number]
+        sisters = _sisters(grains, number)
+        elder = [judged[other] for other in sisters if other < number]
+        if elder:
+            own = of_list[grain.reference]
+            probabilities = elder[0].probabilities * own / (own + decoys + plain)
         else:
-            odds = _with_sets(odds, grain, sets, weights, _claims(search, grain))
-            probabilities = odds / (unknown + odds.sum())
+            of_list = _with_sets(of_list, grain, sets, weights, _claims(search, grain))
+            for other in sisters:
+                plain *= odds[other][2] / (odds[other][0][grain.reference] + odds[other][2])
+            probabilities = of_list / (of_list.sum() + decoys + plain)
         judged.append(replace(grain, probabilities=probabilities))
     return judged
+
+
+def _sisters(grains: Sequence[Grain], number: int) -> list[int]:
+    """Other grains of the same phase."""
+    reference = grains[number].reference
+    if reference == UNLISTED:
+        return []
+    return [other for other, grain in enumerate(grains) if grain.reference == reference and other != number]
 
 
 def _with_sets(odds: FloatArray, grain: Grain, sets: Sequence[_Set], weights: FloatArray, claims: Mask) -> FloatArray:
@@ -296,15 +309,21 @@ def _with_sets(odds: FloatArray, grain: Grain, sets: Sequence[_Set], weights: Fl
     return merged
 
 
-def _odds(search: Search, found: Found, grain: Grain, n_references: int) -> tuple[FloatArray, float]:
-    """Odds of each reference to explain most of the grain's spots, and of all that is on no list; (n_references,)."""
+def _odds(search: Search, grains: Sequence[Grain], number: int, n_references: int) -> tuple[FloatArray, float, float]:
+    """Odds of each reference, of decoys, and of plain lattices and unknown spots to explain most of a grain's spots.
+
+    The first grain of a phase is judged without what its sisters say about scale and ellipse.
+    """
+    grain, sisters = grains[number], _sisters(grains, number)
+    first = not any(other < number for other in sisters)
+    others = [one for other, one in enumerate(grains) if other != number and not (first and other in sisters)]
+    found = _find(search, others)
     claims = _claims(search, grain)
     odds = np.zeros(n_references)
-    real = odds_of(found.real.score) * _overlaps(found.real.claims, claims)
-    np.add.at(odds, search.reference(found.real), real)
+    np.add.at(odds, search.reference(found.real), odds_of(found.real.score) * _overlaps(found.real.claims, claims))
     decoys = odds_of(found.decoys.score) @ _overlaps(found.decoys.claims, claims)
     plain = odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
-    return odds, float(1.0 + decoys + plain)
+    return odds, float(decoys), float(1.0 + plain)
 
 
 def _claims(search: Search, grain: Grain) -> Mask:
