@@ -10,13 +10,13 @@ from fringemap.maps import compute_maps
 from fringemap.phases import load_references, match_spots
 from fringemap.records import FLAG_MEANING, Flag, FrameResult
 from fringemap.settings import AnalysisSettings
-from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_spectrum
+from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spots import find_rings, find_spots, spot_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from fringemap.records import Frame, Reflections
+    from fringemap.records import Diffractogram, Frame, Image, Reflections
 
 # Of a frame these are the reader's business, and their sentences come with the series.
 _SAID_BY_READER = Flag.UNCALIBRATED | Flag.COARSE_SAMPLING | Flag.ANISOTROPIC_PIXELS
@@ -69,7 +69,7 @@ def analyze_frame(
         maps = compute_maps(diffractogram, spots, match, settings=settings.maps)
     with _timed(seconds, "pictures"):
         thumbnail = reduce_frame(frame.image)
-        picture, g_edge = shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
+        picture, g_edge = _picture(frame, diffractogram, settings)
     return FrameResult(
         name=frame.name,
         index=frame.index,
@@ -100,6 +100,14 @@ def analyze_series(
     """Analyse frame after frame, as they come; memory holds one."""
     for frame in frames:
         yield analyze_frame(frame, references, settings=settings, workers=workers)
+
+
+def _picture(
+    frame: Frame, diffractogram: Diffractogram, settings: AnalysisSettings
+) -> tuple[Image, tuple[float, float]]:
+    if settings.report.spectrum == "paper":
+        return shown_paper_view(frame, diffractogram.scale)
+    return shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
 
 
 @contextmanager

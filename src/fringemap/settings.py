@@ -180,6 +180,10 @@ class ReportSettings(Settings):
 
     figures: bool = setting(True, "Draw figures and the page")
     pdf: bool = setting(False, "Also write report.pdf")
+    spectrum: Literal["whitened", "paper"] = setting(
+        "whitened",
+        "How the diffractogram is shown: over its background, or as in the paper (log, middle cut out, brightened)",
+    )
     dpi: int = setting(150, "Resolution of the PNG figures", unit="dpi", minimum=30, maximum=1200)
 
 

@@ -62,9 +62,11 @@ def format_rival(rival: Candidate) -> str:
     return f"{rival.phase}{plane} {rival.deviation_percent:+.1f} %"
 
 
-def format_rivals(rivals: Sequence[Candidate]) -> str:
-    """Join rivals with semicolons, the nearest first."""
-    return "; ".join(format_rival(rival) for rival in rivals)
+def format_rivals(rivals: Sequence[Candidate], *, most: int = 10) -> str:
+    """Join rivals with semicolons, the nearest first; of many, how many more there are."""
+    said = [format_rival(rival) for rival in rivals[:most]]
+    more = len(rivals) - len(said)
+    return "; ".join([*said, f"and {more} more"] if more else said)
 
 
 def format_number(value: float | None, decimals: int = 2) -> str:

@@ -2,7 +2,7 @@
 
 from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
 from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
-from fringemap.spectrum.display import paper_view, reduce_frame, shown_spectrum
+from fringemap.spectrum.display import paper_view, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spectrum.profile import compute_profile
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "paper_view",
     "read_block",
     "reduce_frame",
+    "shown_paper_view",
     "shown_spectrum",
     "to_bins",
     "whiten",

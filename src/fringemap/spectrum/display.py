@@ -10,7 +10,7 @@ import scipy.fft
 from fringemap.spectrum.axes import bin_size
 
 if TYPE_CHECKING:
-    from fringemap.records import Diffractogram, Frame, Image
+    from fringemap.records import Diffractogram, Frame, Image, Scale
 
 _MOST_PIXELS = 1024
 # Of the paper's recipe: the side from which the middle is cut out, and the gain that it calls 80 % up.
@@ -50,6 +50,23 @@ def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tu
     for offset in range(1, factors[1]):
         np.maximum(pooled, whole[:, offset :: factors[1]], out=pooled)
     return np.log10(np.maximum(pooled, np.float32(1e-3))), ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
+
+
+def shown_paper_view(frame: Frame, scale: Scale) -> tuple[Image, tuple[float, float]]:
+    """Paper's FFT image in the form of ``shown_spectrum``: odd sides, at most 1024 px, and |g| at its edges."""
+    view = paper_view(frame)
+    rows, cols = view.shape
+    last_row, last_col = (rows - 1) // 2, (cols - 1) // 2
+    odd = view[rows // 2 - last_row :, cols // 2 - last_col :][: 2 * last_row + 1, : 2 * last_col + 1]
+    factors = [_odd_factor(n) for n in odd.shape]
+    (last_row, n_rows), (last_col, n_cols) = (
+        _fit(last, factor) for last, factor in zip((last_row, last_col), factors, strict=True)
+    )
+    top, left = (odd.shape[0] - (2 * last_row + 1)) // 2, (odd.shape[1] - (2 * last_col + 1)) // 2
+    whole = odd[top : top + n_rows * factors[0], left : left + n_cols * factors[1]]
+    picture = whole.reshape(n_rows, factors[0], n_cols, factors[1]).max(axis=(1, 3))
+    step_y, step_x = bin_size((frame.image.shape[0], frame.image.shape[1]), scale)
+    return picture, ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
 
 
 def _odd_factor(n: int) -> int:
