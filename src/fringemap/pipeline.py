@@ -84,6 +84,7 @@ def analyze_frame(
         thumbnail=thumbnail,
         shown_spectrum=picture,
         shown_g_max=g_edge,
+        mean_counts=diffractogram.mean_counts,
         seconds=seconds,
         flags=diffractogram.flags,
         warnings=_sentences(diffractogram.flags),

@@ -175,6 +175,31 @@ class MapSettings(Settings):
 
 
 @dataclass(frozen=True)
+class SeriesSettings(Settings):
+    """How spots and phases are followed over the frames of a series."""
+
+    max_gap: int = setting(5, "Frames in a row that a spot may be missing and still be the same", unit="", minimum=0)
+    link_sigma: float = setting(
+        4.0,
+        "How far a spot may move from one frame to the next, in standard errors of fit and motion together",
+        unit="sigma",
+        minimum=1.0,
+        maximum=20.0,
+    )
+    false_presence: float = setting(
+        0.02,
+        "Share of frames that name a phase which is not there; onset and end are judged against it",
+        minimum=1e-6,
+        maximum=0.5,
+    )
+    drift_window: int = setting(
+        6, "Each frame is compared with this many before it to find the drift; 0 leaves the drift out", minimum=0
+    )
+    video: bool = setting(True, "Write evolution.mp4 (a GIF where PyAV is not installed)")
+    fps: float = setting(10.0, "Frames a second of the video", unit="1/s", minimum=1.0, maximum=60.0)
+
+
+@dataclass(frozen=True)
 class ReportSettings(Settings):
     """What is written besides the tables and maps."""
 
@@ -196,6 +221,7 @@ class AnalysisSettings(Settings):
     spots: SpotSettings = SpotSettings()
     phases: PhaseSettings = PhaseSettings()
     maps: MapSettings = MapSettings()
+    series: SeriesSettings = SeriesSettings()
     report: ReportSettings = ReportSettings()
 
 
