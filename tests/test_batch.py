@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from deadly_work import work_that_can_kill
+from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
+from fringemap import batch
+from fringemap.batch import analyze, analyze_inputs
+from fringemap.errors import CalibrationError, OutputError, StructureError
+from fringemap.io import write_mrc
+from fringemap.records import FrameResult, ScaleSource
+from fringemap.report.tables import ERROR_COLUMNS, SUMMARY_COLUMNS
+from fringemap.settings import PhaseSettings, ReadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def damaged_copy(folder: Path) -> Path:
+    whole = write_lif(folder / "whole" / "d.mrc")
+    damaged = folder / "damaged.mrc"
+    damaged.write_bytes(whole.read_bytes()[:5000])
+    return damaged
+
+
+def phases_of(result: FrameResult) -> list[str]:
+    return [evidence.phase for evidence in result.match.phases]
+
+
+def test_each_input_gets_a_folder_of_its_stem_and_all_share_an_overview(tmp_path: Path) -> None:
+    inputs = [write_lif(tmp_path / name) for name in ("a.mrc", "b.mrc")]
+    results = analyze_inputs(inputs, tmp_path / "out", settings=QUICK, workers=1)
+    assert [r.folder for r in results] == [tmp_path / "out" / "a", tmp_path / "out" / "b"]
+    for name in ("a/spots.csv", "b/phases.csv", "b/run.json", "summary.csv", "errors.csv", "index.html"):
+        assert (tmp_path / "out" / name).is_file(), name
+    summary = rows(tmp_path / "out" / "summary.csv")
+    assert tuple(summary[0]) == SUMMARY_COLUMNS
+    assert [(line["input"], line["status"], line["phases"]) for line in summary] == [
+        ("a.mrc", "done", "LiF"),
+        ("b.mrc", "done", "LiF"),
+    ]
+    assert rows(tmp_path / "out" / "errors.csv") == []
+
+
+def test_two_processes_write_the_same_tables_as_one(tmp_path: Path) -> None:
+    inputs = [write_lif(tmp_path / f"{seed}.mrc", seed) for seed in (1, 2)] + [damaged_copy(tmp_path)]
+    told: list[tuple[str, int, int]] = []
+    analyze_inputs(inputs, tmp_path / "one", settings=QUICK, workers=1)
+    analyze_inputs(inputs, tmp_path / "two", settings=QUICK, workers=2, progress=lambda *said: told.append(said))
+    for name in ("1/spots.csv", "2/spots.csv", "1/phases.csv", "2/phases.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert (tmp_path / "one" / "errors.csv").read_bytes() == (tmp_path / "two" / "errors.csv").read_bytes()
+    assert told == [("inputs", 1, 3), ("inputs", 2, 3), ("inputs", 3, 3)]
+
+
+def test_inputs_of_one_stem_get_different_folders(tmp_path: Path) -> None:
+    paths = [tmp_path / "x" / "a.mrc", tmp_path / "y" / "a.mrc", tmp_path / "y" / "a.mrcs", tmp_path / "y" / "b.mrc"]
+    for path in paths:
+        write_lif(path)
+    results = analyze_inputs(paths, tmp_path / "out", settings=QUICK, workers=1)
+    folders = [r.folder.name for r in results if r.folder]
+    assert folders == ["a.mrc", "a.mrc-2", "a.mrcs", "b"]
+
+
+def test_an_input_named_twice_is_analysed_once(tmp_path: Path) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    assert len(analyze_inputs([path, tmp_path / "*.mrc"], tmp_path / "out", settings=QUICK, workers=1)) == 1
+
+
+def test_a_damaged_file_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    good = [write_lif(tmp_path / name) for name in ("a.mrc", "c.mrc")]
+    damaged = damaged_copy(tmp_path)
+    inputs = [good[0], damaged, good[1], tmp_path / "missing.mrc"]
+    results = analyze_inputs(inputs, tmp_path / "out", settings=QUICK, workers=1)
+    assert [r.path for r in results] == inputs
+    assert [bool(r.failures) for r in results] == [False, True, False, True]
+    errors = rows(tmp_path / "out" / "errors.csv")
+    assert tuple(errors[0]) == ERROR_COLUMNS
+    assert [(line["input"], line["kind"]) for line in errors] == [
+        (str(damaged), "ReadError"),
+        (str(tmp_path / "missing.mrc"), "ReadError"),
+    ]
+    statuses = [(line["input"], line["status"]) for line in rows(tmp_path / "out" / "summary.csv")]
+    assert statuses == [("a.mrc", "done"), ("damaged.mrc", "failed"), ("c.mrc", "done"), ("missing.mrc", "failed")]
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "missing.mrc does not exist" in page
+
+
+def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    image = draw_lif().image
+    frames = [image, np.full_like(image, 7.0), image]
+    path = write_mrc(tmp_path / "s.mrc", frames, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    told: list[tuple[str, int, int]] = []
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, progress=lambda *said: told.append(said))
+    assert [failure.frame for failure in result.failures] == [1]
+    assert result.summary["status"] == "partly failed"
+    assert {line["frame"] for line in rows(tmp_path / "out" / "s" / "spots.csv")} == {"0", "2"}
+    assert told == [("s", 1, 3), ("s", 2, 3), ("s", 3, 3)]
+
+
+def test_a_process_that_dies_loses_its_own_input_only(tmp_path: Path) -> None:
+    inputs = [tmp_path / f"{name}.mrc" for name in ("a", "deadly", "b", "c")]
+    results = batch._in_processes(work_that_can_kill, inputs, 2, None)
+    assert [r.path for r in results] == inputs
+    assert [len(r.failures) for r in results] == [0, 1, 0, 0]
+    assert "deadly.mrc" in results[1].failures[0].message
+
+
+def test_a_fault_of_our_own_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(batch, "analyze_frame", fail)
+    (result,) = analyze_inputs([write_lif(tmp_path / "a.mrc")], tmp_path / "out", settings=QUICK)
+    assert result.folder is None
+    assert "ZeroDivisionError in test_batch.py, line" in result.failures[0].message
+    assert "by nought" in rows(tmp_path / "out" / "errors.csv")[0]["message"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_analysed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    monkeypatch.setattr(batch, "analyze_input", lambda *_, **__: pytest.fail("analysed in vain"))
+    with pytest.raises(OutputError, match="choose another folder"):
+        analyze_inputs([path], path / "out", settings=QUICK)
+
+
+def test_an_unknown_phase_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    settings = replace(QUICK, phases=PhaseSettings(phases=("unobtainium",)))
+    with pytest.raises(StructureError, match="unobtainium"):
+        analyze_inputs([write_lif(tmp_path / "a.mrc")], tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_a_pixel_size_fails_and_says_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, draw_lif().image)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK)
+    assert "give it with --pixel-size" in result.failures[0].message
+    given = replace(QUICK, read=ReadSettings(pixel_size_nm=PIXEL_ANGSTROM / 10))
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=given)
+    assert result.summary["phases"] == "LiF"
+
+
+def test_the_record_of_a_run_holds_its_settings_and_the_fingerprint_of_its_input(tmp_path: Path) -> None:
+    analyze_inputs([write_lif(tmp_path / "a.mrc")], tmp_path / "out", settings=QUICK)
+    run = json.loads((tmp_path / "out" / "a" / "run.json").read_text(encoding="utf-8"))
+    assert run["settings"]["phases"]["phases"] == ["LiF"]
+    assert len(run["inputs"][0]["sha256"]) == 64
+
+
+def test_a_watcher_sees_each_result(tmp_path: Path) -> None:
+    seen: list[FrameResult] = []
+    path = write_lif(tmp_path / "a.mrc")
+    batch.analyze_input(path, tmp_path / "out", QUICK, watch=seen.append)
+    assert [result.name for result in seen] == ["a"]
+
+
+def test_a_path_and_a_frame_give_the_same_analysis(tmp_path: Path) -> None:
+    frame = draw_lif()
+    path = tmp_path / "a.npy"
+    np.save(path, frame.image)
+    from_path = analyze(path, pixel_size_nm=PIXEL_ANGSTROM / 10, settings=QUICK)
+    from_frame = analyze(replace(frame, scale=None), pixel_size_nm=PIXEL_ANGSTROM / 10, settings=QUICK)
+    assert phases_of(from_path) == phases_of(from_frame) == ["LiF"]
+    assert from_path.scale == from_frame.scale
+    assert from_path.scale.source is ScaleSource.USER
+    np.testing.assert_array_equal(from_path.spots.gx, from_frame.spots.gx)
+
+
+def test_phases_given_to_analyze_replace_those_of_the_settings() -> None:
+    other = replace(QUICK, phases=PhaseSettings(phases=("Au",), match="tolerance"))
+    assert phases_of(analyze(draw_lif(), phases=["LiF"], settings=other)) == ["LiF"]
+
+
+def test_analyze_refuses_what_has_no_pixel_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, draw_lif().image)
+    with pytest.raises(CalibrationError, match="--pixel-size"):
+        analyze(path, settings=QUICK)
+
+
+def test_real_micrographs_of_one_folder_are_all_read(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = shared_data("hrtem")
+    given = replace(QUICK, read=ReadSettings(pixel_size_nm=0.06))
+    results = analyze_inputs([folder / "*.tif"], tmp_path / "out", settings=given, workers=1)
+    assert len(results) == len(list(folder.glob("*.tif")))
+    assert not any(r.failures for r in results)
