@@ -218,18 +218,28 @@ def _find(search: Search, others: Sequence[Grain]) -> Found:
 
 
 def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
-    """Make a grain of the best hypothesis, or of the best unlisted lattice, if it is likelier than unknown spots."""
+    """Make a grain of the best hypothesis if it is likelier than unknown spots.
+
+    If plain lattices and decoys together are likelier still, it is unlisted: its spots are taken, but it says nothing
+    about scale and ellipse, for a chance fit would draw them its way.
+    """
     found = _find(search, others)
     real = float(found.real.score.max(initial=-np.inf))
     plain = float(found.lattice_score.max(initial=-np.inf))
     if max(real, plain) <= 0.0:
         return None
     n_taken = sum(len(grain.spots) for grain in others)
+    n_free = len(search.log_null) - n_taken
     if plain > real:
-        claims = found.lattice_claims[int(np.argmax(found.lattice_score))]
-        return _make_unlisted(claims, plain, len(search.log_null) - n_taken)
+        return _make_unlisted(found.lattice_claims[int(np.argmax(found.lattice_score))], plain, n_free)
+    best = int(np.argmax(found.real.score))
+    claims = found.real.claims[best]
+    unlisted = odds_of(found.decoys.score) @ _overlaps(found.decoys.claims, claims)
+    unlisted += odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
+    if unlisted > odds_of(found.real.score)[best]:
+        return _make_unlisted(claims, float(np.log(unlisted)), n_free)
     distortion = search.prior.with_evidence(grain.evidence for grain in others)
-    return _make_grain(search, found.real, int(np.argmax(found.real.score)), distortion, n_taken)
+    return _make_grain(search, found.real, best, distortion, n_taken)
 
 
 def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:

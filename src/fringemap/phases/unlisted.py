@@ -22,6 +22,10 @@ SHOWN = 0.3
 MAX_INDEX = 4
 """Points with larger indices are not looked for: with many points, any spot lies near one."""
 
+DIVISIONS = np.array([[[1, 0], [0, 1]], [[1, 0], [0, 2]], [[2, 0], [0, 1]], [[1, 1], [0, 2]]], dtype=np.float64)
+"""Lattices on a pair of spots: the pair spans it, or every other point of it. Rows times points of the pair's lattice
+give points of the finer one."""
+
 REACH = 3.5
 """How many standard errors a spot may lie from a point."""
 
@@ -66,20 +70,27 @@ def find_lattices(observed: Observed) -> Lattices:
     first, second, area = first[keep], second[keep], area[keep]
     g1, g2 = observed.g[first][:, None], observed.g[second][:, None]
     at = np.stack([_cross(observed.g, g2), _cross(g1, observed.g)], axis=-1) / area[:, None, None]
-    points = np.rint(at)
-    off = (at - points) @ np.stack([g1[:, 0], g2[:, 0]], axis=1)
-    off2 = np.einsum("nki,nki->nk", off, off)
     own = np.stack([observed.sigma[first], observed.sigma[second]], axis=1) ** 2
     variance = observed.sigma**2 + np.einsum("nka,na->nk", at**2, own)
-    fits = (off2 <= REACH**2 * variance) & np.any(points != 0, axis=2) & (np.abs(points).max(axis=2) <= MAX_INDEX)
+    pair = np.stack([g1[:, 0], g2[:, 0]], axis=1)
     log_odds = math.log(SHOWN / (1.0 - SHOWN))
-    gain = np.where(fits, log_odds - np.log(2.0 * math.pi * variance) - 0.5 * off2 / variance, -np.inf)
-    span = 1.05 * length.max()
     rows = np.arange(len(first))
-    for spot in (first, second):
-        gain[rows, spot] = log_odds - np.log(math.pi * span * length[spot])
-    n_points = 0.5 * math.pi * length.max() ** 2 / np.abs(area)
-    return Lattices(first, second, gain, n_points * math.log(1.0 - SHOWN))
+    span = 1.05 * length.max()
+    gains, constants = [], []
+    for division in DIVISIONS:
+        finer = at @ division
+        points = np.rint(finer)
+        off = (finer - points) @ np.linalg.inv(division) @ pair
+        off2 = np.einsum("nki,nki->nk", off, off)
+        fits = (off2 <= REACH**2 * variance) & np.any(points != 0, axis=2) & (np.abs(points).max(axis=2) <= MAX_INDEX)
+        gain = np.where(fits, log_odds - np.log(2.0 * math.pi * variance) - 0.5 * off2 / variance, -np.inf)
+        for spot in (first, second):
+            gain[rows, spot] = log_odds - np.log(math.pi * span * length[spot])
+        n_points = 0.5 * math.pi * length.max() ** 2 * np.linalg.det(division) / np.abs(area)
+        gains.append(gain)
+        constants.append(n_points * math.log(1.0 - SHOWN))
+    n = len(DIVISIONS)
+    return Lattices(np.tile(first, n), np.tile(second, n), np.concatenate(gains), np.concatenate(constants))
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
