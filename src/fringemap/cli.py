@@ -135,18 +135,23 @@ def _split(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
-@app.callback()
-def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens")] = False,
-) -> None:
-    if verbose:
-        logging.getLogger("fringemap").setLevel(logging.INFO)
-    if version:
+def _tell_version(wanted: bool) -> None:
+    if wanted:
         from fringemap import __version__
 
         typer.echo(f"fringemap {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave", callback=_tell_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens")] = False,
+) -> None:
+    if verbose:
+        logging.getLogger("fringemap").setLevel(logging.INFO)
 
 
 @app.command("analyze")
