@@ -44,6 +44,8 @@ class Made:
     grain: list[int]
     zones: list[tuple[Structure, tuple[int, int, int]]]
     scale_error: float
+    turns: list[float]
+    """In-plane rotation of each grain's pattern [rad]."""
     known: frozenset[str]
     """Phases of the frame that the matcher could know."""
 
@@ -81,10 +83,11 @@ def make_frame(library: tuple[Reflections, ...], held_out: frozenset[str], case:
     affine = (1.0 + scale_error) * (np.eye(2) + np.array([[e1, e2], [e2, -e1]]))
     chosen = rng.choice(len(library), size=int(rng.integers(1, 4)), replace=False)
     focus = rng.uniform(4.0, 30.0)
-    g, phase, grain, zones = [], [], [], []
+    g, phase, grain, zones, turns = [], [], [], [], []
     for number in range(int(rng.integers(1, 6))):
         structure = library[int(rng.choice(chosen))].structure
-        uvw, seen = draw_grain(structure, focus, rng)
+        uvw, seen, turn = draw_grain(structure, focus, rng)
+        turns.append(turn)
         g.append(seen @ affine.T)
         phase += [structure.name] * len(seen)
         grain += [number] * len(seen)
@@ -96,11 +99,13 @@ def make_frame(library: tuple[Reflections, ...], held_out: frozenset[str], case:
     phase += [""] * len(extra)
     grain += [-1] * len(extra)
     known = frozenset(phase) - held_out - {""}
-    return Made(spots, Scale((0.4, 0.4), stated, ScaleSource.HEADER), phase, grain, zones, scale_error, known)
+    return Made(spots, Scale((0.4, 0.4), stated, ScaleSource.HEADER), phase, grain, zones, scale_error, turns, known)
 
 
-def draw_grain(structure: Structure, focus: float, rng: np.random.Generator) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Draw the zone and the spots of a grain that shows at least one."""
+def draw_grain(
+    structure: Structure, focus: float, rng: np.random.Generator
+) -> tuple[tuple[int, int, int], np.ndarray, float]:
+    """Draw the zone, the spots and the turn of a grain that shows at least one."""
     while True:
         uvw = tuple(int(i) for i in rng.integers(-2, 3, size=3))
         if not any(uvw) or np.gcd.reduce(uvw) != 1:
@@ -124,7 +129,7 @@ def draw_grain(structure: Structure, focus: float, rng: np.random.Generator) -> 
     g = g * (1.0 + rng.normal(0.0, 0.001))
     turn = rng.uniform(0.0, 2.0 * np.pi)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return uvw, g @ rotation.T
+    return uvw, g @ rotation.T, float(turn)
 
 
 @lru_cache(maxsize=8192)
@@ -228,11 +233,13 @@ def tally_zones(tally: Tally, made: Made, match: Match) -> None:
         rows = [row for row in evidence.spots if made.phase[row] == evidence.phase]
         if evidence.zone_axis is None or not rows:
             continue
-        zones = [(s, uvw) for s, uvw in made.zones if s.name == evidence.phase]
+        own = [number for number, (structure, _) in enumerate(made.zones) if structure.name == evidence.phase]
+        same = [number for number in own if same_axis(*made.zones[number], evidence.zone_axis)]
         tally.zones += 1
-        tally.zones_right += any(same_axis(s, uvw, evidence.zone_axis) for s, uvw in zones)
+        tally.zones_right += bool(same)
         tally.scales.append(evidence.scale - 1.0 - made.scale_error)
-        tally.turns.append(turn_error(zones[0][0], made.spots, evidence.zone_axis, evidence.rotation, rows))
+        if same:
+            tally.turns.append(min(turn_error(made, number, evidence.zone_axis, evidence.rotation) for number in same))
 
 
 def same_axis(structure: Structure, one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
@@ -245,18 +252,17 @@ def same_axis(structure: Structure, one: tuple[int, int, int], other: tuple[int,
     return len(lengths[0]) == len(lengths[1]) and bool(np.allclose(*lengths, rtol=1e-6))
 
 
-def turn_error(
-    structure: Structure, spots: Spots, axis: tuple[int, int, int], rotation: float, rows: list[int]
-) -> float:
-    """Smallest mean angle between predicted and observed spots [degrees]."""
-    pattern = zone_pattern_of(structure, axis)
-    predicted = (pattern.g[:, 0] + 1j * pattern.g[:, 1]) * np.exp(1j * rotation)
-    seen = spots.gx[rows] + 1j * spots.gy[rows]
-    off = np.abs(predicted[None, :] - seen[:, None])
-    # The other spots of the phase belong to other grains.
-    own = off.min(axis=1) < 0.02
-    seen, nearest = seen[own], predicted[np.argmin(off[own], axis=1)]
-    return float(np.degrees(np.abs(np.angle(np.sum(seen * np.conj(nearest))))))
+def turn_error(made: Made, grain: int, axis: tuple[int, int, int], rotation: float) -> float:
+    """Least turn that brings the pattern that was found on the pattern that was drawn [degrees].
+
+    Patterns have symmetry and may be seen from either side, so the turns of all pairs of equal spots are tried.
+    """
+    structure, drawn_axis = made.zones[grain]
+    drawn, found = zone_pattern_of(structure, drawn_axis), zone_pattern_of(structure, axis)
+    drawn_g = (drawn.g[:, 0] + 1j * drawn.g[:, 1]) * np.exp(1j * made.turns[grain])
+    found_g = (found.g[:, 0] + 1j * found.g[:, 1]) * np.exp(1j * rotation)
+    shortest = drawn_g[np.isclose(np.abs(drawn_g), np.abs(drawn_g[0]), rtol=1e-6)]
+    return float(np.degrees(np.abs(np.angle(shortest / found_g[0])).min()))
 
 
 def calibration_error(stated: list[tuple[float, bool]], n_bins: int = 10) -> float:

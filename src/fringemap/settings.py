@@ -126,7 +126,7 @@ class PhaseSettings(Settings):
     )
     elements: tuple[str, ...] = setting((), "Elements that can be present; phases with any other are left out")
     match: Literal["posterior", "tolerance", "nearest"] = setting(
-        "tolerance",
+        "posterior",
         "posterior: zones of grains with one common scale, with probabilities; tolerance: within the errors of fit and "
         "calibration, else unknown; nearest: the closest entry, whatever it is",
     )

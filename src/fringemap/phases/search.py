@@ -26,7 +26,7 @@ AGAIN_EXPECTED = 0.5
 UNLISTED_EXPECTED = 0.3
 """Grains expected of any lattice that is on no list."""
 
-DECOYS_EXPECTED = 0.2
+DECOYS_EXPECTED = 0.3
 """Grains expected of phases that are on no list but resemble those that are."""
 
 FEWEST_REAL = 4

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fringemap.phases.lattice import Cell
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Structure
 
-SHOWN_AT_MOST = 0.5
+SHOWN_AT_MOST = 0.4
 """Probability that a grain shows its strongest reflection, where nobody knows the transfer function."""
 
 SHOWN_WEAK = 0.03
@@ -248,7 +248,7 @@ def _probability_of_showing(reflections: Reflections, rotations: IntArray, box: 
     shown[box.place(half)] = shown[box.place(-half)] = SHOWN_WEAK
     squared = reflections.intensity / reflections.multiplicity
     relative = np.where(np.isfinite(squared), squared / max(float(np.nanmax(squared, initial=0.0)), 1e-12), 1.0)
-    probability = np.maximum(SHOWN_WEAK, SHOWN_AT_MOST * relative**0.25)
+    probability = np.maximum(SHOWN_WEAK, SHOWN_AT_MOST * relative**0.1)
     for rotation in rotations:
         image = reflections.hkl @ rotation
         shown[box.place(image)] = shown[box.place(-image)] = probability
