@@ -1,6 +1,7 @@
 """Crystals, what they can show, and which of them explain the spots of a frame."""
 
 from fringemap.phases.cif import read_cif, write_cif
+from fringemap.phases.explain import explain_spot
 from fringemap.phases.lattice import (
     angle_between,
     cell_volume,
@@ -33,6 +34,7 @@ __all__ = [
     "d_spacings",
     "direct_basis",
     "equivalent_hkl",
+    "explain_spot",
     "extinct_reflections",
     "extinction",
     "g_vectors",
