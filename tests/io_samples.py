@@ -102,11 +102,13 @@ def write_dm(
 def write_ser(path: Path, stack: np.ndarray, *, step_m: tuple[float, float] = (ROWS_NM * 1e-9, COLS_NM * 1e-9)) -> Path:
     """Write a .ser of float32 frames, one second apart, rows from the bottom as TIA keeps them."""
     n, rows, cols = stack.shape
-    head = 30
+    dimension = struct.pack("<iddii6si", n, 0.0, 1.0, 0, 6, b"Number", 0)
+    head = 34 + len(dimension)
     element = 50 + rows * cols * 4
     first = head + 16 * n
     tags = first + n * element
-    raw = struct.pack("<HHHiiii", 0x4949, 0x0197, 0x0220, 0x4122, 0x4152, n, n) + struct.pack("<q", head)
+    raw = struct.pack("<HHHiiii", 0x4949, 0x0197, 0x0220, 0x4122, 0x4152, n, n)
+    raw += struct.pack("<qi", head, 1) + dimension
     raw += struct.pack(f"<{n}q", *(first + k * element for k in range(n)))
     raw += struct.pack(f"<{n}q", *(tags + 8 * k for k in range(n)))
     for frame in stack:
@@ -114,6 +116,16 @@ def write_ser(path: Path, stack: np.ndarray, *, step_m: tuple[float, float] = (R
         raw += frame[::-1].astype("<f4").tobytes()
     raw += b"".join(struct.pack("<HHi", 0x4152, 0, 1_500_000_000 + k) for k in range(n))
     path.write_bytes(raw)
+    return path
+
+
+def write_emi(path: Path, *, mode: str = "TEM uP SA Zoom Image") -> Path:
+    """Write what an .emi file says of its first series, between bytes of its own."""
+    said = (("High tension", "300", "kV"), ("Magnification", "500000", "x"), ("Mode", mode, ""))
+    data = "".join(f"<Data><Label>{k}</Label><Value>{v}</Value><Unit>{u}</Unit></Data>" for k, v, u in said)
+    about = f"<ExperimentalDescription><Root>{data}</Root></ExperimentalDescription>"
+    taken = "<AcquireDate>Sun Feb 21 17:49:06 2016</AcquireDate><AcquireInfo><Binning>1</Binning></AcquireInfo>"
+    path.write_bytes(f"xx<ObjectInfo>{about}{taken}</ObjectInfo>yy".encode())
     return path
 
 
@@ -125,13 +137,21 @@ def write_velox(path: Path, stack: np.ndarray, *, chunk_frames: int = 1, compres
             "PixelUnitX": "m",
             "PixelUnitY": "m",
             "Detector": "Ceta",
+            "DetectorIndex": "0",
         },
+        "Acquisition": {},
+        "CustomProperties": {},
+        "Detectors": {"Detector-0": {"DetectorName": "Ceta"}},
         "Optics": {"AccelerationVoltage": "300000"},
         "Scan": {"FrameTime": "0.5"},
     }
     text = np.frombuffer(json.dumps(details).encode().ljust(2048, b"\0"), np.uint8)
     data = np.moveaxis(stack, 0, -1)
     with h5py.File(path, "w") as file:
+        file["Version"] = [json.dumps({"format": "Velox", "version": "10"})]
+        file["Operations/CameraInputOperation/0"] = [
+            json.dumps({"dataPath": "/Data/Image/0123456789abcdef", "cameraName": "Ceta"})
+        ]
         group = file.create_group("Data/Image/0123456789abcdef")
         chunks = (*data.shape[:2], chunk_frames)
         group.create_dataset("Data", data=data, chunks=chunks, compression="gzip" if compress else None)
@@ -142,6 +162,7 @@ def write_velox(path: Path, stack: np.ndarray, *, chunk_frames: int = 1, compres
 def write_ncem(path: Path, stack: np.ndarray) -> Path:
     """Write a Berkeley .emd: frames first, an array of positions for each axis."""
     with h5py.File(path, "w") as file:
+        file.attrs["version_major"], file.attrs["version_minor"] = 0, 2
         group = file.create_group("data/image")
         group.attrs["emd_group_type"] = 1
         group["data"] = stack

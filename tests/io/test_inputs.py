@@ -9,7 +9,7 @@ from fringemap.errors import ReadError
 from fringemap.io import find_inputs, read, sha256, write_mrc
 from fringemap.records import Flag
 from fringemap.settings import ReadSettings
-from io_samples import write_ser
+from io_samples import write_emi, write_ser
 
 
 @pytest.fixture
@@ -166,15 +166,29 @@ def test_an_emi_without_its_ser_says_what_is_missing(folder):
 def test_an_emi_opens_the_ser_beside_it(tmp_path, rng):
     stack = rng.random((2, 40, 44)).astype(np.float32)
     write_ser(tmp_path / "pair_1.ser", stack)
-    (tmp_path / "pair.emi").write_bytes(
-        b"xx<ObjectInfo><AccelerationVoltage>300000</AccelerationVoltage><Data><Label>Magnification</Label>"
-        b"<Value>500000</Value></Data></ObjectInfo>yy"
-    )
+    write_emi(tmp_path / "pair.emi")
     for name in ("pair.emi", "pair_1.ser"):
         with read(tmp_path / name) as series:
             np.testing.assert_array_equal(series[1].image, stack[1])
             assert series.metadata["high_tension_kv"] == 300.0
             assert series.metadata["magnification"] == 500000.0
+
+
+def test_a_diffraction_pattern_is_known_by_what_the_emi_says_of_the_mode(tmp_path, rng):
+    write_ser(tmp_path / "pair_1.ser", rng.random((1, 40, 44)).astype(np.float32))
+    write_emi(tmp_path / "pair.emi", mode="TEM uP SA Zoom Diffraction")
+    with pytest.raises(ReadError, match="diffraction pattern"):
+        read(tmp_path / "pair_1.ser")
+
+
+@pytest.mark.parametrize("text", [b"xx", b"<ObjectInfo>\xb5</ObjectInfo>", b"<ObjectInfo><Data></ObjectInfo>"])
+def test_an_emi_that_cannot_be_read_costs_its_words_but_not_the_image(text, tmp_path, rng):
+    stack = rng.random((2, 40, 44)).astype(np.float32)
+    write_ser(tmp_path / "pair_1.ser", stack)
+    (tmp_path / "pair.emi").write_bytes(text)
+    with read(tmp_path / "pair.emi") as series:
+        np.testing.assert_array_equal(series[0].image, stack[0])
+        assert any("pair.emi cannot be read" in warning for warning in series.warnings)
 
 
 def test_the_fingerprint_of_a_file_is_its_sha256(tmp_path, rng):

@@ -133,7 +133,9 @@ def foreign_code(path: Path) -> Iterator[None]:
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:160] or type(error).__name__
-            raise ReadError(f"{path.name} cannot be read, it is damaged or of an unknown variant ({reason})") from error
+            raise ReadError(
+                f"{path.name} cannot be read, it is cut off, damaged or of an unknown variant ({reason})"
+            ) from error
         finally:
             for warning in caught:
                 _log.debug("%s: %s", path.name, warning.message)

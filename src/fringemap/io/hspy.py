@@ -1,83 +1,57 @@
-"""HyperSpy's own files (.hspy): HDF5 with one group for each signal, and one for each of its axes."""
+"""HyperSpy's own files (.hspy), through RosettaSciIO."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
+from rsciio.hspy import file_reader
 
-from fringemap.errors import ReadError
-from fringemap.io.hdf5 import attribute, check_storage, number_attribute, text_attribute
-from fringemap.io.signals import Content, Metadata, Signal, StoredSize, put, regular_times, unusable
+from fringemap.io.hdf5 import check_hdf5
+from fringemap.io.rosetta import closer, frame_loader, frame_times, look, stored_size
+from fringemap.io.signals import Content, Metadata, Signal, put, put_number, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 
 def open_hspy(path: Path) -> Content:
     """Open an .hspy file; frames are read from disk when asked for."""
-    file = h5py.File(path, "r")
-    try:
-        groups = file.get("Experiments")
-        if not isinstance(groups, h5py.Group):
-            raise ReadError(f"{path.name} is an HDF5 file, but not one of HyperSpy; give it its own format's ending")
-        signals = tuple(_signal(path, name, group) for name, group in groups.items())
-        return Content("HyperSpy", signals, file.close)
-    except BaseException:
-        file.close()
-        raise
+    with h5py.File(path, "r") as file:
+        check_hdf5(path, file)
+    # Models of a fit come as entries without data.
+    found = [entry for entry in file_reader(str(path), lazy=True) if "data" in entry]
+    signals = tuple(_signal(path, entry) for entry in found)
+    return Content("HyperSpy", signals, closer(entry["data"] for entry in found))
 
 
-def _signal(path: Path, name: str, group: Any) -> Signal:
-    data = group.get("data") if isinstance(group, h5py.Group) else None
-    if not isinstance(data, h5py.Dataset) or data.dtype.hasobject or data.ndim not in (2, 3):
-        return unusable(name, "holds no image and no stack of images")
-    axes = [_axis(group, k) for k in range(data.ndim)]
-    if any(attribute(axis, "navigate") for axis in axes[-2:]):
-        return unusable(name, "is a spectrum or a spectrum image, not an image")
-    check_storage(path, data)
-    n_frames = int(data.shape[0]) if data.ndim == 3 else 1
-
-    def load(i: int) -> NDArray[Any]:
-        return np.asarray(data[i] if data.ndim == 3 else data[()])
-
+def _signal(path: Path, found: dict[str, Any]) -> Signal:
+    data, axes = found["data"], found["axes"]
+    metadata = _metadata(found["metadata"])
+    title = str(metadata.get("title", path.stem))
+    if data.dtype.hasobject or data.ndim not in (2, 3):
+        return unusable(title, "holds no image and no stack of images", metadata)
+    if any(axis.get("navigate") for axis in axes[-2:]):
+        return unusable(title, "is a spectrum or a spectrum image, not an image", metadata)
+    n_frames = data.shape[0] if data.ndim == 3 else 1
     return Signal(
-        title=name,
+        title=title,
         n_frames=n_frames,
-        frame_shape=(int(data.shape[-2]), int(data.shape[-1])),
+        frame_shape=data.shape[-2:],
         dtype=data.dtype,
-        load=load,
-        pixel_size=(_size(axes[-2]), _size(axes[-1])),
-        times_s=_times(axes, n_frames),
-        metadata=_metadata(group, name),
+        load=frame_loader(data),
+        pixel_size=(stored_size(axes[-2]), stored_size(axes[-1])),
+        times_s=frame_times(axes, n_frames),
+        metadata=metadata,
     )
 
 
-def _axis(group: h5py.Group, k: int) -> h5py.Group | None:
-    axis = group.get(f"axis-{k}")
-    return axis if isinstance(axis, h5py.Group) else None
-
-
-def _size(axis: h5py.Group | None) -> StoredSize:
-    unit = text_attribute(axis, "units")
-    # HyperSpy writes its None as a word.
-    return StoredSize(number_attribute(axis, "scale"), "" if unit == "_None_" else unit)
-
-
-def _times(axes: list[h5py.Group | None], n_frames: int) -> NDArray[np.float64] | None:
-    step = _size(axes[0])
-    return regular_times(n_frames, step.value) if len(axes) == 3 and step.unit in ("s", "sec") else None
-
-
-def _metadata(group: h5py.Group, name: str) -> Metadata:
-    general, scope = group.get("metadata/General"), group.get("metadata/Acquisition_instrument/TEM")
+def _metadata(found: Any) -> Metadata:
     metadata: Metadata = {}
-    put(metadata, "title", text_attribute(general, "title") or name)
-    put(metadata, "date", f"{text_attribute(general, 'date')} {text_attribute(general, 'time')}")
-    put(metadata, "instrument", text_attribute(scope, "microscope"))
-    put(metadata, "high_tension_kv", number_attribute(scope, "beam_energy"))
-    put(metadata, "magnification", number_attribute(scope, "magnification"))
+    general, scope = look(found, "General"), look(found, "Acquisition_instrument", "TEM")
+    put(metadata, "title", look(general, "title"))
+    put(metadata, "date", f"{look(general, 'date') or ''} {look(general, 'time') or ''}")
+    put(metadata, "instrument", look(scope, "microscope"))
+    put_number(metadata, "high_tension_kv", look(scope, "beam_energy"))
+    put_number(metadata, "magnification", look(scope, "magnification"))
     return metadata

@@ -1,8 +1,9 @@
 """What every format's reader returns: the signals in a file, their frames loaded one by one.
 
-A reader is a function ``open_<format>(path) -> Content``. It parses headers only, checks every size in them against the
-size of the file before anything is allocated, and leaves judging (is this a lattice image? can its pixel size be
-trusted?) to :mod:`fringemap.io.choice` and :mod:`fringemap.io.calibration`, which do so for all formats alike.
+A reader is a function ``open_<format>(path) -> Content``. It looks at headers only (most of them through a library),
+holds every size in them against that of the file before pixels are loaded, and leaves judging (is this a lattice image?
+can its pixel size be trusted?) to :mod:`fringemap.io.choice` and :mod:`fringemap.io.calibration`, which do so for all
+formats alike.
 """
 
 from __future__ import annotations

@@ -1,19 +1,23 @@
-"""TIA files: .ser with its pixels, .emi beside it with what the microscope said.
+"""TIA files: .ser with its pixels, .emi beside it with what the microscope said, through RosettaSciIO.
 
-Both are little-endian. A .ser file lists where its elements lie; each is an image with its own calibration in metres
-(1/m for diffraction). The .emi file wraps an XML text, of which only the pairs of label and value are read.
+RosettaSciIO reads all frames of a .ser file whenever it is opened, even lazily. So its own functions understand the
+headers here (the file's, each element's, the .emi file's), and the frames are mapped to memory one by one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rsciio.tia import _api as tia
 
 from fringemap.errors import ReadError
+from fringemap.io.inputs import ser_files
+from fringemap.io.rosetta import BoundedReader, look
 from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put, put_number, unusable
 
 if TYPE_CHECKING:
@@ -21,40 +25,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_PIXELS = {1: "u1", 2: "<u2", 3: "<u4", 4: "i1", 5: "<i2", 6: "<i4", 7: "<f4", 8: "<f8", 9: "<c8", 10: "<c16"}
+_log = logging.getLogger(__name__)
+
 _PROFILES, _IMAGES = 0x4120, 0x4122
-_ELEMENT = np.dtype(
-    [
-        ("x_offset", "<f8"),
-        ("x_step", "<f8"),
-        ("x_element", "<i4"),
-        ("y_offset", "<f8"),
-        ("y_step", "<f8"),
-        ("y_element", "<i4"),
-        ("kind", "<i2"),
-        ("n_cols", "<i4"),
-        ("n_rows", "<i4"),
-    ]
-)
 # No pixel is a metre wide: such a step is one of reciprocal space.
 _LARGEST_STEP_M = 1.0
 
 
+@dataclass(frozen=True)
+class _Emi:
+    """What an .emi file says of one series."""
+
+    words: dict[str, Any]
+    reciprocal: bool = False
+    """The pixels are those of a diffraction pattern."""
+    remarks: tuple[str, ...] = ()
+
+
 def open_tia(path: Path) -> Content:
-    """Open a .ser file, or the first series that belongs to an .emi file."""
-    if path.suffix.lower() == ".emi":
-        return _open_emi(path)
-    return Content("TIA series", (_read_ser(path, _find_emi(path)),))
-
-
-def ser_files(emi: Path) -> list[Path]:
-    """Find the .ser files that belong to an .emi file by their names: name_1.ser, name_2.ser, ..."""
-    pattern = re.compile(re.escape(emi.stem) + r"_(\d+)\.ser", re.IGNORECASE)
-    found = [(int(m.group(1)), p) for p in emi.parent.iterdir() if (m := pattern.fullmatch(p.name))]
-    return [p for _number, p in sorted(found)]
-
-
-def _open_emi(path: Path) -> Content:
+    """Open a .ser file, or all series that belong to an .emi file."""
+    if path.suffix.lower() != ".emi":
+        return Content("TIA series", (_read_ser(path, _find_emi(path)),))
     series = ser_files(path)
     if not series:
         raise ReadError(
@@ -71,87 +62,76 @@ def _find_emi(ser: Path) -> Path | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Index:
-    """Where the elements of a .ser file and their tags lie."""
-
-    kind: int
-    elements: NDArray[np.int64]
-    tags: NDArray[np.int64]
-
-
 def _read_ser(path: Path, emi: Path | None) -> Signal:
-    raw = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
-    index = _read_index(path, raw)
-    metadata = _emi_metadata(emi) if emi is not None else {}
-    if index.kind == _PROFILES:
+    header = _read_header(path)
+    about = _read_emi(path, emi, header) if emi is not None else _Emi({})
+    metadata = _metadata(about.words)
+    if header["DataTypeID"][0] == _PROFILES:
         return unusable(path.stem, "is a spectrum or a spectrum image, not an image", metadata)
-    header = _record(path, raw, int(index.elements[0]), _ELEMENT)
-    kind, shape = int(header["kind"]), (int(header["n_rows"]), int(header["n_cols"]))
-    if kind not in _PIXELS:
-        raise ReadError(f"{path.name} is damaged: it stores pixels of the unknown kind {kind}; copy the file again")
-    dtype = np.dtype(_PIXELS[kind])
-    expected = header[["kind", "n_cols", "n_rows"]]
+    offsets, tag_offsets = _read_index(path, header)
+    with BoundedReader(path) as file:
+        layout, (n_cols, n_rows) = tia.get_data_dtype_list(file, int(offsets[0]), "image")
+    element = np.dtype(layout)
+    first = map_array(path, offset=int(offsets[0]), dtype=element, shape=(1,))[0]
+    expected = first["DataType"], n_cols, n_rows
 
     def load(i: int) -> NDArray[Any]:
-        offset = int(index.elements[i])
-        if _record(path, raw, offset, _ELEMENT)[["kind", "n_cols", "n_rows"]] != expected:
+        found = map_array(path, offset=int(offsets[i]), dtype=element, shape=(1,))[0]
+        if (found["DataType"], found["ArraySizeX"], found["ArraySizeY"]) != expected:
             raise ReadError(f"{path.name} is damaged: its frame {i} differs in size or type from the first")
         # TIA counts rows from the bottom of the image.
-        return map_array(path, offset=offset + _ELEMENT.itemsize, dtype=dtype, shape=shape)[::-1]
+        return np.asarray(found["Array"]).reshape(n_rows, n_cols)[::-1]
 
-    load(0)
-    times, date = _times(path, raw, index)
+    times, date = _times(path, tag_offsets, int(header["TagTypeID"][0]))
     if date:
         metadata.setdefault("date", date)
     return Signal(
         title=path.stem,
-        n_frames=len(index.elements),
-        frame_shape=shape,
-        dtype=dtype,
+        n_frames=len(offsets),
+        frame_shape=(n_rows, n_cols),
+        dtype=element["Array"].base,
         load=load,
-        pixel_size=_pixel_size(header),
+        pixel_size=_pixel_size(first, reciprocal=about.reciprocal),
         times_s=times,
         metadata=metadata,
+        remarks=about.remarks,
     )
 
 
-def _read_index(path: Path, raw: NDArray[np.uint8]) -> _Index:
-    layout = [("order", "<u2"), ("series", "<u2"), ("version", "<u2"), ("kind", "<i4"), ("tag_kind", "<i4")]
-    head = _record(path, raw, 0, np.dtype([*layout, ("n_total", "<i4"), ("n_valid", "<i4")]))
-    if head["order"] != 0x4949 or head["series"] != 0x0197 or head["kind"] not in (_PROFILES, _IMAGES):
+def _read_header(path: Path) -> NDArray[Any]:
+    with BoundedReader(path) as file:
+        header = np.fromfile(file, np.dtype(tia.get_header_dtype_list(file)), count=1)
+    if len(header) == 0 or header["SeriesID"][0] != 0x0197 or header["DataTypeID"][0] not in (_PROFILES, _IMAGES):
         raise ReadError(f"{path.name} is no TIA series (.ser), whatever its ending says")
-    word = np.dtype("<i8" if head["version"] >= 0x0220 else "<i4")
-    start = int(_record(path, raw, 22, np.dtype([("start", word)]))["start"])
-    n_total, n_valid = int(head["n_total"]), int(head["n_valid"])
+    return header
+
+
+def _read_index(path: Path, header: NDArray[Any]) -> NDArray[Any]:
+    """Where the elements lie, and their tags: (2, n_frames)."""
+    n_total, n_valid = int(header["TotalNumberElements"][0]), int(header["ValidNumberElements"][0])
     if not 0 < n_valid <= n_total:
         raise ReadError(
             f"{path.name} holds {n_valid} of {n_total} frames: the recording was stopped or the file is damaged"
         )
-    table = map_array(path, offset=start, dtype=word, shape=(2, n_total))
-    return _Index(int(head["kind"]), table[0, :n_valid].astype(np.int64), table[1, :n_valid].astype(np.int64))
+    place = header["OffsetArrayOffset"]
+    return map_array(path, offset=int(place[0]), dtype=place.dtype, shape=(2, n_total))[:, :n_valid].copy()
 
 
-def _record(path: Path, raw: NDArray[np.uint8], offset: int, dtype: np.dtype[Any]) -> Any:
-    if not 0 <= offset <= len(raw) - dtype.itemsize:
-        raise ReadError(f"{path.name} is cut off or damaged: it points beyond its own end; copy the file again")
-    return np.frombuffer(raw[offset : offset + dtype.itemsize].tobytes(), dtype)[0]
-
-
-def _pixel_size(header: Any) -> tuple[StoredSize, StoredSize]:
-    x, y = float(header["x_step"]), float(header["y_step"])
+def _pixel_size(element: Any, *, reciprocal: bool) -> tuple[StoredSize, StoredSize]:
+    x, y = float(element["CalibrationDeltaX"]), float(element["CalibrationDeltaY"])
     if not (np.isfinite(x) and np.isfinite(y)):
         return NO_SIZE
-    unit = "1/m" if max(abs(x), abs(y)) > _LARGEST_STEP_M else "m"
+    unit = "1/m" if reciprocal or max(abs(x), abs(y)) > _LARGEST_STEP_M else "m"
     return StoredSize(y, unit), StoredSize(x, unit)
 
 
-def _times(path: Path, raw: NDArray[np.uint8], index: _Index) -> tuple[NDArray[np.float64] | None, str]:
+def _times(path: Path, offsets: NDArray[Any], kind: int) -> tuple[NDArray[np.float64] | None, str]:
     """Seconds since the first frame, where the tags (whole seconds since 1970) grow; and the date of the first."""
-    tag = np.dtype([("kind", "<u2"), ("gap", "<u2"), ("time", "<i4")])
-    if not all(0 <= offset <= len(raw) - tag.itemsize for offset in index.tags):
+    tag = np.dtype(tia.get_data_tag_dtype_list(kind))
+    if int(offsets.max()) + tag.itemsize > path.stat().st_size:
         return None, ""
-    stamps = np.array([_record(path, raw, int(o), tag)["time"] for o in index.tags], dtype=np.float64)
+    with path.open("rb") as file:
+        stamps = np.array([_stamp(file, int(offset), tag) for offset in offsets])
     if stamps[0] <= 0:
         return None, ""
     date = dt.datetime.fromtimestamp(stamps[0], dt.UTC).isoformat(sep=" ", timespec="seconds")
@@ -159,26 +139,39 @@ def _times(path: Path, raw: NDArray[np.uint8], index: _Index) -> tuple[NDArray[n
     return (stamps - stamps[0] if grows else None), date
 
 
-def _emi_metadata(path: Path) -> Metadata:
-    """Labelled values of the XML inside an .emi file; nothing if there is none."""
+def _stamp(file: Any, offset: int, tag: np.dtype[Any]) -> float:
+    file.seek(offset)
+    return float(np.fromfile(file, tag, count=1)["Time"][0])
+
+
+def _read_emi(ser: Path, emi: Path, header: NDArray[Any]) -> _Emi:
+    """Read what an .emi file says of one of its series; the image is of use without it, so a bad one is remarked."""
+    try:
+        objects = tia.get_xml_info_from_emi(str(emi))
+        number = int(ser.stem.rsplit("_", 1)[-1])
+        about = tia.convert_xml_to_dict(objects[min(number, len(objects)) - 1])
+        return _Emi(about.to_dict()["ObjectInfo"], tia._guess_units_from_mode(about, header) == "1/meters")
+    except Exception as error:
+        _log.debug("%s: %s", emi.name, error)
+        return _Emi({}, remarks=(f"{emi.name} cannot be read, so what it says of the microscope is missing",))
+
+
+def _metadata(about: Any) -> Metadata:
     metadata: Metadata = {}
-    text = path.read_bytes()
-    start, end = text.find(b"<ObjectInfo>"), text.find(b"</ObjectInfo>")
-    if not 0 <= start < end:
-        return metadata
-    xml = text[start:end].decode("utf-8", "replace")
-    pairs = dict(re.findall(r"<Label>([^<]{1,80})</Label>\s*<Value>([^<]{1,200})</Value>", xml))
-    put(metadata, "instrument", pairs.get("Microscope", ""))
-    put(metadata, "camera", pairs.get("Camera name", "") or pairs.get("Camera Name", ""))
-    put_number(metadata, "high_tension_kv", _first(r"<AccelerationVoltage>([^<]+)<", xml), 1e-3)
-    put_number(metadata, "high_tension_kv", pairs.get("High tension", "").removesuffix("kV"))
-    put_number(metadata, "magnification", pairs.get("Magnification", "").removesuffix("x"))
-    put_number(metadata, "exposure_s", _first(r"<(?:Exposure|Integration)Time>([^<]+)<", xml))
-    put_number(metadata, "dwell_time_s", _first(r"<DwellTimePath>([^<]+)<|<DwellTime>([^<]+)<", xml))
-    put(metadata, "date", _first(r"<AcquireDate>([^<]+)<", xml))
+    scope, taken = look(about, "ExperimentalDescription"), look(about, "AcquireInfo")
+    put(metadata, "instrument", look(scope, "Microscope"))
+    put(metadata, "camera", look(taken, "CameraNamePath"))
+    put_number(
+        metadata,
+        "high_tension_kv",
+        look(about, "ExperimentalConditions", "MicroscopeConditions", "AcceleratingVoltage"),
+        1e-3,
+    )
+    put_number(metadata, "high_tension_kv", look(scope, "High tension_kV"))
+    put_number(metadata, "magnification", look(scope, "Magnification_x"))
+    put_number(metadata, "defocus_nm", look(scope, "Defocus_um"), 1e3)
+    put_number(metadata, "stage_tilt_deg", look(scope, "Stage A_deg"))
+    put_number(metadata, "exposure_s", look(taken, "IntegrationTime"))
+    put_number(metadata, "dwell_time_s", look(taken, "DwellTimePath"))
+    put(metadata, "date", look(about, "AcquireDate"))
     return metadata
-
-
-def _first(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    return next((group for group in match.groups() if group), "") if match else ""

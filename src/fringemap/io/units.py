@@ -47,6 +47,8 @@ _SPELLINGS = {
     "metre": "m",
 }
 
+_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "µs": 1e-6, "ks": 1e3, "min": 60.0}
+
 _RECIPROCAL = re.compile(r"^1\s*/|\^?\(?[-−]1\)?$|⁻¹$|^per\b")
 _ANGLE = {"rad", "mrad", "µrad", "urad", "deg", "degree", "°"}
 _ENERGY = {"ev", "kev", "mev", "energy"}
@@ -68,6 +70,8 @@ def clean_unit(unit: str) -> str:
     text = unit.strip().strip("\0").strip().strip("[]").replace("_", "").casefold()
     # casefold turns the micro sign (U+00B5) into the Greek mu (U+03BC); the Ångström sign becomes å by itself.
     text = text.replace("μ", "µ")
+    if text in _SECONDS:
+        return text
     for candidate in (text, text.removesuffix("s")):
         candidate = _SPELLINGS.get(candidate, candidate)
         if candidate in _ANGSTROM:
@@ -94,3 +98,8 @@ def unit_kind(unit: str) -> UnitKind:
 def angstrom_per_unit(unit: str) -> float | None:
     """Length of one unit [Å]; None if it is no known unit of length."""
     return _ANGSTROM.get(clean_unit(unit))
+
+
+def seconds_per_unit(unit: str) -> float | None:
+    """Length of one unit [s]; None if it is no known unit of time."""
+    return _SECONDS.get(clean_unit(unit))
