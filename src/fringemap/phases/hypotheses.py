@@ -173,16 +173,20 @@ def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -
     log_null
         Log density of unknown spots at each spot; +inf for spots that are not free; (n_spots,).
     """
-    pairs, pair = hypotheses.pairs, hypotheses.pair
+    pairs = hypotheses.pairs
+    free = np.isfinite(log_null[pairs.first]) & np.isfinite(log_null[pairs.second])
+    rows = np.flatnonzero(free[hypotheses.pair])
+    pair = hypotheses.pair[rows]
     covariance = _feature_covariance(pairs, distortion)
     root = np.linalg.inv(np.linalg.cholesky(covariance))
-    off = hypotheses.features - (pairs.sensitivity @ distortion.mean)[pair]
+    off = hypotheses.features[rows] - (pairs.sensitivity @ distortion.mean)[pair]
     chi2 = np.sum((root[pair] @ off[:, :, None])[:, :, 0] ** 2, axis=1)
     per_pair = -1.5 * LOG_2PI - 0.5 * np.linalg.slogdet(covariance)[1] - log_null[pairs.first] - log_null[pairs.second]
-    score: FloatArray = hypotheses.constant + per_pair[pair] - 0.5 * chi2
+    near = chi2 <= (REACH + 0.5) ** 2
+    score = np.full(len(hypotheses), -np.inf)
+    score[rows[near]] = (hypotheses.constant[rows] + per_pair[pair] - 0.5 * chi2)[near]
     row, spot = hypotheses.further.T
     score += np.bincount(row, weights=np.maximum(hypotheses.gain - log_null[spot], 0.0), minlength=len(score))
-    score[chi2 > (REACH + 0.5) ** 2] = -np.inf
     return score
 
 

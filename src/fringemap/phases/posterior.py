@@ -141,7 +141,13 @@ def _explore(search: Search) -> list[_Set]:
     A rival drags scale and ellipse along, and with them all other grains. So the others are sought anew.
     """
     first = _Set(_settle(search, _complete(search, [])), search)
-    sets = [first] + [_Set(_complete(search, [rival]), search) for rival in _rivals(search, first.grains)]
+    sets = [first]
+    for rival in _rivals(search, first.grains):
+        # Unlisted lattices know no scale: they stay where they are.
+        kept = [
+            grain for grain in first.grains if grain.reference == UNLISTED and not set(grain.spots) & set(rival.spots)
+        ]
+        sets.append(_Set(_complete(search, [rival, *kept]), search))
     sets.sort(key=lambda one: -one.score)
     best = _Set(_settle(search, sets[0].grains), search)
     return [max(best, sets[0], key=lambda one: one.score), *sets[1:]]

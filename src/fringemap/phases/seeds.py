@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from fringemap.records import FloatArray, IntArray, Reflections
 
-RATIO_BIN = 0.04
-ANGLE_BIN = 0.06
+RATIO_BIN = 0.03
+ANGLE_BIN = 0.03
 """Sides of the cells that seeds are sorted into: about as far as a query reaches."""
 
 _MARGIN = 16
