@@ -10,7 +10,7 @@ from fringemap.errors import CalibrationError, ReadError
 from fringemap.records import Flag
 from fringemap.settings import SpectrumSettings
 from fringemap.spectrum import average_diffractograms, compute_diffractogram, frequency_axes, whiten
-from spectrum_frames import PIXEL, frame_of, scale_of, wave_at, waves_frame, white_frame
+from spectrum_frames import PIXEL, frame_of, scale_of, thon_frame, wave_at, waves_frame, white_frame
 
 
 def brightest(diffractogram):
@@ -115,3 +115,28 @@ def test_a_frame_saturated_over_half_its_pixels_stays_finite(rng):
     assert np.isfinite(diffractogram.spectrum).all()
     assert np.isfinite(whiten(diffractogram)).all()
     assert (diffractogram.background > 0).all()
+
+
+@pytest.mark.parametrize("edges", ["periodic", "hann", "none"])
+@pytest.mark.parametrize("shape", [(200, 160), (201, 333)])
+def test_leaving_out_high_frequencies_changes_nothing_within_the_limit(shape, edges, rng):
+    frame = thon_frame(shape, rng, pixel=(0.2, 0.25), defocus=-600.0)
+    settings = SpectrumSettings(edges=edges)
+    whole = compute_diffractogram(frame, settings=settings)
+    part = compute_diffractogram(frame, settings=settings, d_min_angstrom=1.2)
+    gy, gx = frequency_axes(shape, frame.scale)
+    within = (np.abs(gy)[:, None] <= 1 / 1.2) & (gx <= 1 / 1.2)
+    np.testing.assert_array_equal(part.spectrum[within], whole.spectrum[within])
+    np.testing.assert_array_equal(part.power[within], whole.power[within])
+    # The course of the background is pooled over neighbours, which end with the part.
+    inner = np.hypot(gy[:, None], gx) < 0.9 / 1.2
+    np.testing.assert_allclose(part.background[inner], whole.background[inner], rtol=0.25)
+    assert np.median(np.abs(np.log(part.background[inner] / whole.background[inner]))) < 0.01
+    assert np.isfinite(part.power / part.background).all()
+
+
+def test_several_threads_give_the_same_as_one(rng):
+    frame = white_frame((300, 260), rng)
+    one, two = (compute_diffractogram(frame, workers=workers) for workers in (1, 2))
+    np.testing.assert_array_equal(one.power, two.power)
+    np.testing.assert_array_equal(one.background, two.background)
