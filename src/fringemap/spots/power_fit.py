@@ -141,6 +141,8 @@ def _score(cells: _Cells, start: Array) -> tuple[Array, Array]:
     """Fisher scoring with halved steps where the likelihood falls; parameters and Fisher matrix."""
     p, loss = start, _loss(cells, start)
     damping = 1e-3
+    # A hump wider than its block is background, and an exponential must not overflow.
+    widest = math.log(2.0 * (float(np.ptp(cells.row)) + 1.0))
     fisher = np.eye(5)
     for _ in range(_ITERATIONS):
         expected, slopes = _hump(cells, p)
@@ -149,7 +151,7 @@ def _score(cells: _Cells, start: Array) -> tuple[Array, Array]:
         gradient = np.einsum("iab,ab->i", slopes, weight * (cells.power - expected))
         damped = fisher + np.diag(damping * np.diag(fisher) + 1e-12 * np.diag(fisher).max() + 1e-300)
         trial = p + np.linalg.solve(damped, gradient)
-        trial[[_LOG_ROW, _LOG_COL]] = np.clip(trial[[_LOG_ROW, _LOG_COL]], math.log(0.35), None)
+        trial[[_LOG_ROW, _LOG_COL]] = np.clip(trial[[_LOG_ROW, _LOG_COL]], math.log(0.35), widest)
         trial_loss = _loss(cells, trial)
         if trial[_HEIGHT] > 0 and trial_loss < loss:
             gain, p, loss, damping = loss - trial_loss, trial, trial_loss, damping / 5
