@@ -494,7 +494,7 @@ class Track:
     g: FloatArray
     """(gx, gy), on the half plane of the first sighting [1/Å]; (n, 2)."""
     g_mean: FloatArray
-    """Position after the last sighting, as the filter sees it [1/Å]; (2,)."""
+    """Weighted mean position [1/Å]; (2,)."""
     phase: str
     """What most of its sightings were named; ``UNKNOWN`` if too few were."""
     plane: tuple[int, int, int]
