@@ -137,6 +137,9 @@ class PhaseSettings(Settings):
         minimum=0.5,
         maximum=10.0,
     )
+    internal_standard: str = setting(
+        "", "A phase that is surely in the frame: its lattice corrects scale and ellipse (posterior)"
+    )
     false_names: float = setting(
         0.05,
         "Share of the named phases that may be false; the others remain candidates (posterior)",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fringemap.errors import SettingsError
+from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
+from fringemap.phases.distortion import prior_distortion
 from fringemap.phases.evidence import gather_match
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
@@ -48,6 +51,13 @@ def match_spots(
     Match
         n spots in the same order, each with its best candidate or None, its rivals, flags and a remark in words;
         and the evidence for each phase, ``UNKNOWN`` last. Without a pixel size every spot stays unknown.
+
+    Raises
+    ------
+    SettingsError
+        The internal standard is not among the references.
+    CalibrationError
+        The spots do not fit the internal standard.
     """
     if len(spots) == 0:
         return Match((), ())
@@ -56,11 +66,27 @@ def match_spots(
     elif settings.match == "nearest":
         named = match_nearest(spots, references, scale=scale)
     elif settings.match == "posterior":
-        explanation = explain_spots(spots, references, scale=scale, n_decoys=settings.decoys, visibility=visibility)
+        prior, certain = prior_distortion(scale.sigma), _standard(references, settings.internal_standard)
+        for number in certain:
+            prior = fit_distortion(spots, references[number], scale_sigma=scale.sigma)
+        explanation = explain_spots(
+            spots, references, prior=prior, n_decoys=settings.decoys, certain=certain, visibility=visibility
+        )
         return name_spots(spots, references, explanation, scale=scale, settings=settings)
     else:
         named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
     return gather_match(spots, named, scale=scale)
+
+
+def _standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:
+    """Which of the references is the phase that is surely there; none if the user named none."""
+    if not name:
+        return ()
+    for number, reflections in enumerate(references):
+        if reflections.phase.casefold() == name.casefold():
+            return (number,)
+    known = ", ".join(reflections.phase for reflections in references)
+    raise SettingsError(f"the internal standard {name} is not among the phases considered ({known}); add it to them")
 
 
 def _refuse() -> SpotMatch:

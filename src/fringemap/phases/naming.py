@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
-from fringemap.phases.distortion import prior_distortion
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import UNLISTED
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
@@ -84,7 +83,9 @@ def name_spots(
     frame = _Frame(spots, references, explanation, scale, settings, sigma)
     errors = _phase_errors(explanation)
     q_values = _q_values(errors)
-    named = {phase for phase, q in q_values.items() if q <= settings.false_names and errors[phase] < 0.5}
+    named = set(explanation.certain) | {
+        phase for phase, q in q_values.items() if q <= settings.false_names and errors[phase] < 0.5
+    }
     matches: list[SpotMatch | None] = [None] * len(spots)
     for grain in explanation.grains:
         if grain.reference == UNLISTED:
@@ -104,7 +105,7 @@ def _phase_errors(explanation: Explanation) -> dict[int, float]:
     for grain in explanation.grains:
         if grain.reference != UNLISTED:
             errors[grain.reference] = min(errors.get(grain.reference, 1.0), 1.0 - grain.probability)
-    return errors
+    return errors | dict.fromkeys(explanation.certain, 0.0)
 
 
 def _q_values(errors: dict[int, float]) -> dict[int, float]:
@@ -256,7 +257,7 @@ def _summarise(
     """Gather what speaks for one named phase: its grains, the scale they see, and how sure the name is."""
     grains = [grain for grain in frame.explanation.grains if grain.reference == number]
     deviation = [abs(match.best.deviation_percent) for row in members if (match := matches[row]).best is not None]
-    seen = prior_distortion(frame.scale.sigma).with_evidence(grain.evidence for grain in grains)
+    seen = frame.explanation.prior.with_evidence(grain.evidence for grain in grains)
     scale_error, sigma = float(seen.mean[0]), math.sqrt(seen.covariance[0, 0])
     flags = Flag.NONE if grains else Flag.SINGLE_SPOT
     if abs(scale_error) > SUSPECT_SIGMA * frame.scale.sigma:

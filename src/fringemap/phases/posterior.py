@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.phases.distortion import Distortion, prior_distortion
+from fringemap.phases.distortion import Distortion
 from fringemap.phases.hypotheses import Observed, Weighed, observe, propose
 from fringemap.phases.search import Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
@@ -25,7 +25,7 @@ from fringemap.records import Flag
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fringemap.records import FloatArray, IntArray, Mask, Reflections, Scale, Spots
+    from fringemap.records import FloatArray, IntArray, Mask, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
 """A spot on a streak, of one pixel or of few periods is so many times as likely to be no reflection at all."""
@@ -73,18 +73,23 @@ class Explanation:
 
     grains: tuple[Grain, ...]
     """In falling order of score."""
+    prior: Distortion
+    """Of scale and ellipse, before any grain."""
     distortion: Distortion
-    """Of scale and ellipse, after all grains."""
+    """The same after all grains."""
     log_null: FloatArray
     """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
+    certain: tuple[int, ...]
+    """References that are surely in the frame."""
 
 
 def explain_spots(
     spots: Spots,
     references: Sequence[Reflections],
     *,
-    scale: Scale,
+    prior: Distortion,
     n_decoys: int,
+    certain: tuple[int, ...] = (),
     visibility: Callable[[FloatArray], FloatArray] | None = None,
 ) -> Explanation:
     """Find the set of grains that explains a frame best.
@@ -95,10 +100,12 @@ def explain_spots(
         At least one.
     references
         Those without a structure take no part.
-    scale
-        Its sigma is the prior of the common scale error.
+    prior
+        What is known beforehand of the common scale error and ellipse.
     n_decoys
         Decoys for each structure.
+    certain
+        References that are surely in the frame.
     visibility
         Probability that a spot at |g| [1/Å] would be seen if the grain makes it; multiplies how much a missing
         reflection counts. None: 1 up to the largest |g| seen.
@@ -111,13 +118,12 @@ def explain_spots(
     index = build_seed_index(references, n_decoys=n_decoys)
     observed = observe(spots, visibility=visibility)
     log_null = _log_null(spots, observed)
-    prior = prior_distortion(scale.sigma)
     if index.n_real == 0 or len(spots) < 2:
-        return Explanation((), prior, log_null)
-    search = Search(index, observed, propose(index, observed, prior), find_lattices(observed), prior, log_null)
+        return Explanation((), prior, prior, log_null, certain)
+    search = Search(index, observed, propose(index, observed, prior), find_lattices(observed), prior, log_null, certain)
     sets = _explore(search)
     grains = _judge(search, sets, len(references))
-    return Explanation(tuple(grains), prior.with_evidence(grain.evidence for grain in grains), log_null)
+    return Explanation(tuple(grains), prior, prior.with_evidence(grain.evidence for grain in grains), log_null, certain)
 
 
 def _log_null(spots: Spots, observed: Observed) -> FloatArray:

@@ -63,6 +63,8 @@ class Search:
     prior: Distortion
     log_null: FloatArray
     """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
+    certain: tuple[int, ...] = ()
+    """References that are surely in the frame."""
 
     def find(self, distortion: Distortion, taken: Collection[int], present: Collection[int]) -> Found:
         """Integrate the best hypotheses.
@@ -103,7 +105,7 @@ class Search:
         """Log of the number of grains expected of each table; (n_tables,)."""
         n_real, n_tables = self.index.n_real, len(self.index.references)
         rate = np.full(n_tables, GRAINS_EXPECTED / max(n_real, FEWEST_REAL))
-        rate[:n_real][np.isin(self.index.references[:n_real], list(present))] = AGAIN_EXPECTED
+        rate[:n_real][np.isin(self.index.references[:n_real], [*present, *self.certain])] = AGAIN_EXPECTED
         rate[n_real:] = DECOYS_EXPECTED / max(n_tables - n_real, 1)
         rates: FloatArray = np.log(rate)
         return rates
