@@ -65,12 +65,9 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     text = section(read_page("docs/commands.md"), name)
     documented = {flag for cell in first_cells(text) for flag in re.findall(r"--?[a-z][a-z-]*", cell)}
     options = [p for p in COMMANDS[name].params if p.param_type_name == "option" and p.name != "help"]
-    own = {
-        flag
-        for option in options
-        for flag in option.opts
-        if option.opts[0] not in SETTING_FLAGS or name.endswith("info")
-    }
+    flags = {flag for option in options for flag in option.opts}
+    # The settings have a page of their own.
+    own = flags - SETTING_FLAGS if "--settings" in flags else flags
     assert own <= documented
     known = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
     assert documented <= known
@@ -113,7 +110,8 @@ def test_changes_are_one_sentence_each_under_a_known_kind() -> None:
 
 
 def test_the_examples_of_the_readme_use_commands_and_options_that_exist() -> None:
-    for line in re.findall(r"^\$? ?(fringemap .*)$", read_page("README.md"), re.MULTILINE):
+    blocks = re.findall(r"^```\n(.*?)^```", read_page("README.md"), re.MULTILINE | re.DOTALL)
+    for line in re.findall(r"^(?:\$ )?(fringemap .*)$", "".join(blocks), re.MULTILINE):
         name = max((name for name in COMMANDS if line.startswith(name)), key=len, default=None)
         assert name is not None, line
         known = {flag for option in COMMANDS[name].params for flag in (*option.opts, *option.secondary_opts)}
