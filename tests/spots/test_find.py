@@ -9,7 +9,7 @@ from fringemap.records import Flag, Spots
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import average_diffractograms, bin_size, compute_diffractogram, to_bins
 from fringemap.spots import Candidates, find_spots, measure_spots
-from spectrum_frames import PIXEL, disc_mask, scale_of, wave_at, waves_frame, white_frame
+from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of, wave_at, waves_frame, white_frame
 
 SHAPE = (256, 256)
 
@@ -170,6 +170,31 @@ def test_candidates_on_one_spot_or_its_mate_are_joined(rng):
     frame = waves_frame(SHAPE, [wave_at(-40.3, 61.7, 3.0, shape=SHAPE)], rng, sigma=10.0)
     candidates = candidates_at([-40.0, -40.4, 40.3], [62.0, 61.3, -61.7])
     assert len(measure_spots(compute_diffractogram(frame), candidates)) == 1
+
+
+def test_a_candidate_on_nothing_keeps_its_place_and_says_so(rng):
+    diffractogram = compute_diffractogram(white_frame(SHAPE, rng))
+    lost = 0
+    for k in range(20):
+        spots = measure_spots(diffractogram, candidates_at(-30.0 - k, 40.0 + 2 * k))
+        if spots.flags[0] & Flag.NOT_REFINED:
+            lost += 1
+            row, col = bins_of(spots)
+            assert (row[0], col[0]) == pytest.approx((-30.0 - k, 40.0 + 2 * k))
+            assert np.isnan(spots.covariance).all()
+    assert len(spots) == 1
+    assert lost < 20
+
+
+def test_a_saturated_frame_is_measured_without_nan(rng):
+    image = waves_frame(SHAPE, [wave_at(30.2, 40.4, 10.0, shape=SHAPE)], rng, sigma=10.0).image
+    spots = find_spots(compute_diffractogram(frame_of(np.clip(image, 90.0, 110.0))))
+    row, col = bins_of(spots)
+    assert (row[0], col[0]) == pytest.approx((30.2, 40.4), abs=0.3)
+    refined = (spots.flags & Flag.NOT_REFINED) == 0
+    for name in ("gx", "gy", "amplitude", "amplitude_sigma", "snr", "width", "score"):
+        assert np.isfinite(getattr(spots, name)).all(), name
+    assert np.isfinite(spots.covariance[refined]).all()
 
 
 def test_no_candidates_make_an_empty_table(rng):
