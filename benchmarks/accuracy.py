@@ -194,7 +194,7 @@ def measure_waves(frames: int, rng: np.random.Generator) -> list[Table]:
     every: list[Judged] = []
     by_grain: dict[str, list[Judged]] = {}
     snrs = (6.0, 8.0, 12.0, 20.0, 50.0)
-    ratio_rows, cover_rows = [], []
+    ratio_rows, cover_rows, found_rows = [], [], []
     for diameter in DIAMETERS:
         label = size_label(diameter)
         cells = []
@@ -205,12 +205,14 @@ def measure_waves(frames: int, rng: np.random.Generator) -> list[Table]:
         by_grain[label] = [j for part in cells for j in part]
         every += by_grain[label]
         errors = [join_errors(part) for part in cells]
+        found_rows.append((label, *(_recall_cell(part) for part in cells)))
         ratio_rows.append((label, *(_ratio_cell(e) for e in errors)))
         cover_rows.append((label, *(_coverage(e["d_error"], e["d_sigma"], 1.0) for e in errors)))
     columns = ("Grain diameter [nm]", *(f"SNR {snr:g}" for snr in snrs))
+    found = Table("found", "Waves found, %", columns, tuple(found_rows))
     ratio = Table("bound", "Error of d over the Cramér-Rao bound: rms (robust)", columns, tuple(ratio_rows))
     cover = Table("coverage", "Share of d within one stated sigma, %", columns, tuple(cover_rows))
-    return [ratio, cover, *error_tables("wave", "plane waves in discs, white noise", every, by_grain)]
+    return [found, ratio, cover, *error_tables("wave", "plane waves in discs, white noise", every, by_grain)]
 
 
 def error_tables(name: str, what: str, every: Sequence[Judged], by_grain: dict[str, list[Judged]]) -> list[Table]:
@@ -261,6 +263,10 @@ def error_table(name: str, title: str, label: str, groups: dict[str, np.ndarray]
             )
         )
     return Table(name, title, columns, tuple(rows))
+
+
+def _recall_cell(judged: Sequence[Judged]) -> str:
+    return _percent(sum(np.count_nonzero(j.found) for j in judged), sum(len(j.targets) for j in judged))
 
 
 def _ratio_cell(errors: np.ndarray) -> str:

@@ -58,7 +58,7 @@ def conditions(frames: int) -> dict[str, list[Condition]]:
     by_dose = [Condition(f"{dose:g}", frames, dose=dose) for dose in (50.0, 200.0, 1000.0, 5000.0)]
     shapes = ((256, 256), (384, 512), (768, 1000), (1024, 1024), (2048, 2048), (2048, 4096), (4096, 4096))
     by_shape = [
-        Condition(f"{cols} x {rows}", max(1, min(2 * frames, frames * 2**20 // (rows * cols))), shape=(rows, cols))
+        Condition(f"{cols} x {rows}", max(2, min(2 * frames, frames * 2**20 // (rows * cols))), shape=(rows, cols))
         for rows, cols in shapes
     ]
     rough = replace(CALM, fault_share=0.5)
