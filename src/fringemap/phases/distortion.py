@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ELLIPSE_SIGMA = 0.005
 """Prior standard deviation of e1 and e2: axes differ by 2 e, so that 2 % is a distortion of two sigma."""
 
+STRAIN_SIGMA = 0.003
+"""Standard deviation of the strain of a grain, in each of (s, e1, e2): stress, bending and local distortion."""
+
 
 @dataclass(frozen=True)
 class Distortion:
@@ -42,6 +45,11 @@ class Distortion:
         covariance: FloatArray = np.asarray(np.linalg.inv(self.precision), np.float64)
         return covariance
 
+    def for_one_grain(self) -> Distortion:
+        """Widen what is shared by the strain that each grain has for itself."""
+        precision: FloatArray = np.asarray(np.linalg.inv(self.covariance + STRAIN_SIGMA**2 * np.eye(3)), np.float64)
+        return Distortion(precision, precision @ self.mean)
+
     @property
     def potential(self) -> float:
         """Log of the integral over (s, e1, e2), but for a constant: differences of it are log evidence."""
@@ -61,6 +69,14 @@ def prior_distortion(scale_sigma: float) -> Distortion:
     # A scale without any error would make the matrix singular; a millionth is as good as none.
     sigma = np.array([max(scale_sigma, 1e-6), ELLIPSE_SIGMA, ELLIPSE_SIGMA])
     return Distortion(np.diag(sigma**-2.0), np.zeros(3))
+
+
+def without_strain(precision: FloatArray, pull: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What grains say about the shared (s, e1, e2), their own strain integrated out; (n, 3, 3), (n, 3)."""
+    # (A^-1 + T)^-1, written so that A need not have an inverse: a grain may say nothing about the ellipse.
+    mixed = np.linalg.inv(np.eye(3) + STRAIN_SIGMA**2 * precision)
+    weaker = precision @ mixed
+    return 0.5 * (weaker + weaker.transpose(0, 2, 1)), (mixed.transpose(0, 2, 1) @ pull[:, :, None])[:, :, 0]
 
 
 def columns(q: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from fringemap.phases.candidates import LATTICE_SIGMA, compute_relative_sigma
-from fringemap.phases.distortion import Distortion, columns
+from fringemap.phases.distortion import Distortion, columns, without_strain
 from fringemap.phases.zones import MISS_BIN
 
 if TYPE_CHECKING:
@@ -301,6 +301,7 @@ def weigh(
     in ``log_prior`` of the zone.
     """
     points, shown = _claim(index, observed, hypotheses, rows, log_null)
+    distortion = distortion.for_one_grain()
     claims = shown > 0.0
     q, rotation = _place(index, observed, hypotheses, rows, points, claims)
     weight = claims[:, :, None, None] * np.linalg.inv(observed.covariance)
@@ -322,6 +323,10 @@ def weigh(
     score = index.log_prior[hypotheses.zone[rows]] + _misses(index, observed, hypotheses.zone[rows]) + odds.sum(axis=1)
     score += log_norm - 0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
     across = normal[:, :3, 3]
+    precision, told = without_strain(
+        normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None],
+        right[:, :3] - across * (right[:, 3] / turn)[:, None],
+    )
     return Weighed(
         row=rows,
         score=score,
@@ -329,8 +334,8 @@ def weigh(
         points=points,
         shown=shown,
         rotation=rotation + best[:, 3],
-        precision=normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None],
-        pull=right[:, :3] - across * (right[:, 3] / turn)[:, None],
+        precision=precision,
+        pull=told,
     )
 
 
@@ -426,7 +431,7 @@ def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray
 
 
 def _feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
-    shared = pairs.sensitivity @ distortion.covariance @ pairs.sensitivity.transpose(0, 2, 1)
+    shared = pairs.sensitivity @ distortion.for_one_grain().covariance @ pairs.sensitivity.transpose(0, 2, 1)
     covariance: FloatArray = pairs.noise + shared
     return covariance
 
