@@ -334,7 +334,7 @@ def report(tallies: dict[str, dict[str, Tally]]) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="How well phases are identified on made-up spot lists.")
-    parser.add_argument("--frames", type=int, default=150, help="frames of each case")
+    parser.add_argument("--frames", type=int, default=60, help="frames of each case")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     print(report(run(arguments.frames, arguments.seed)))
