@@ -140,6 +140,9 @@ class Diffractogram:
     """Shape k of the gamma law (mean 1) that the whitened power follows in a bin without a spot; 1 is exponential."""
     frame_shape: tuple[int, int]
     scale: Scale
+    smooth_part: tuple[NDArray[np.complex64], NDArray[np.complex64]] | None = None
+    """Transforms of the jumps between the frame's opposite edges, along columns and along rows, if the smooth part that
+    they make was subtracted from ``spectrum``; ``spectrum.read_raw_block`` puts it back."""
     n_averaged: int = 1
     d_min_angstrom: float | None = None
     """Bins beyond 1 / d_min along either axis are not evaluated: power 0, background 1. None: all are."""

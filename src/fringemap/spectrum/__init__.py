@@ -1,7 +1,7 @@
 """Frame -> Diffractogram: window, transform, background, axes."""
 
 from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
-from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, whiten
+from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, read_raw_block, whiten
 from fringemap.spectrum.display import paper_view, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spectrum.profile import compute_profile
 
@@ -15,6 +15,7 @@ __all__ = [
     "nyquist",
     "paper_view",
     "read_block",
+    "read_raw_block",
     "reduce_frame",
     "shown_paper_view",
     "shown_spectrum",

@@ -115,6 +115,7 @@ def estimate_background(
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
     background = np.ones_like(power)
+    table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
     for piece in part.blocks():
         background[piece] = flat[grid.cell[piece]]
@@ -130,7 +131,8 @@ def _guess_rings(power: Image, grid: PolarGrid, part: Part) -> Array:
     log_power = np.log(np.maximum(power[rows, : part.n_cols].ravel(), _TINY))
     n = np.bincount(ring, minlength=grid.n_rings)
     total = np.bincount(ring, weights=log_power, minlength=grid.n_rings)
-    known = np.flatnonzero(n)
+    # The zero frequency is empty; its ring follows the next.
+    known = np.flatnonzero(n)[1:]
     guess = np.interp(np.arange(grid.n_rings), known, total[known] / n[known])
     smooth: Array = scipy.ndimage.median_filter(guess, size=5, mode="nearest")
     return smooth

@@ -11,14 +11,14 @@ import numpy as np
 from fringemap.errors import CalibrationError, ReadError
 from fringemap.records import Diffractogram, Flag
 from fringemap.settings import SpectrumSettings
-from fringemap.spectrum.axes import part_within
+from fringemap.spectrum.axes import part_within, read_block
 from fringemap.spectrum.background import estimate_background
-from fringemap.spectrum.transform import power_of, replace_hot_pixels, transform
+from fringemap.spectrum.transform import power_of, replace_hot_pixels, smooth_part, transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from fringemap.records import Frame, Image, IntArray
+    from fringemap.records import Array, Frame, Image, IntArray
     from fringemap.spectrum.axes import Part
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _without_background(
         log.info("%s: %d hot pixels replaced", frame.name, n_hot)
     if _is_constant(image):
         raise ReadError(f"{frame.name}: every pixel is {image.flat[0]:g}; the frame holds no image")
-    spectrum = transform(image, edges=settings.edges, part=part, workers=workers)
+    spectrum, jumps = transform(image, edges=settings.edges, part=part, workers=workers)
     mean_counts = float(spectrum[0, 0].real) / image.size
     spectrum[0, 0] = 0
     return Diffractogram(
@@ -115,6 +115,7 @@ def _without_background(
         noise_shape=1.0,
         frame_shape=shape,
         scale=frame.scale,
+        smooth_part=jumps,
         d_min_angstrom=d_min_angstrom,
         mean_counts=mean_counts,
         flags=frame.flags | (Flag.HOT_PIXELS if n_hot else Flag.NONE),
@@ -143,6 +144,23 @@ def _add(summed: Diffractogram, one: Diffractogram, name: str) -> Diffractogram:
 def diffractogram_part(diffractogram: Diffractogram) -> Part:
     """The bins of a diffractogram that were evaluated."""
     return part_within(diffractogram.frame_shape, diffractogram.scale, d_min_angstrom=diffractogram.d_min_angstrom)
+
+
+def read_raw_block(diffractogram: Diffractogram, *, start: tuple[int, int], shape: tuple[int, int]) -> Array:
+    """Rectangle of the complex spectrum with its smooth part, as if nothing had been done about the edges.
+
+    A wave that fills the frame has a smooth part of its own, so the wave is measured here and not without it.
+    """
+    n_cols = diffractogram.frame_shape[1]
+    block = read_block(diffractogram.spectrum, n_cols, start=start, shape=shape)
+    if diffractogram.smooth_part is None:
+        return block
+    top_bottom, left_right = diffractogram.smooth_part
+    rows, cols = (np.arange(first, first + n) for first, n in zip(start, shape, strict=True))
+    wrapped = cols % n_cols
+    mate = wrapped >= len(top_bottom)
+    at_cols = np.where(mate, np.conj(top_bottom[-wrapped % n_cols * mate]), top_bottom[np.where(mate, 0, wrapped)])
+    return block + smooth_part(at_cols, left_right[rows % len(left_right)], rows, cols, diffractogram.frame_shape)
 
 
 def whiten(diffractogram: Diffractogram, *, rows: IntArray | None = None, n_cols: int | None = None) -> Image:

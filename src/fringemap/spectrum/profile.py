@@ -9,6 +9,7 @@ import scipy.ndimage
 import scipy.signal
 
 from fringemap.records import Profile
+from fringemap.spectrum.axes import bin_size
 from fringemap.spectrum.background import polar_grid
 from fringemap.spectrum.diffractogram import diffractogram_part
 
@@ -71,9 +72,8 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
 
 def _bins_in_rings(n: int, diffractogram: Diffractogram) -> Array:
     """Expected number of bins of the half spectrum in each ring, as if it went on beyond the frame's corners."""
-    rows, cols = diffractogram.frame_shape
-    aspect = min(rows, cols) / max(rows, cols) if rows != cols else 1.0
-    expected: Array = np.maximum(np.pi * np.arange(n) / aspect, 1.0)
+    fine, coarse = sorted(bin_size(diffractogram.frame_shape, diffractogram.scale))
+    expected: Array = np.maximum(np.pi * np.arange(n) * coarse / fine, 1.0)
     return expected
 
 

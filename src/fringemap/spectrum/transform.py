@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from fringemap.records import Array, ComplexImage, Image
@@ -85,7 +87,12 @@ def _mirror(index: Array, n: int) -> Array:
     return mirrored
 
 
-def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> ComplexImage:
+Jumps = tuple[NDArray[np.complex64], NDArray[np.complex64]]
+"""Transforms of the jumps between opposite edges: of the last row less the first (half), of the last column less the
+first (whole)."""
+
+
+def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tuple[ComplexImage, Jumps | None]:
     """Half spectrum of a frame without the cross-shaped streak of its edges.
 
     Parameters
@@ -100,8 +107,10 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> Comp
 
     Returns
     -------
-    ComplexImage
+    spectrum
         Shape (n_rows, n_cols // 2 + 1), order of ``scipy.fft.rfft2``; the zero frequency holds the frame's sum.
+    jumps
+        What the subtracted smooth part follows from; None if none was.
 
     References
     ----------
@@ -111,10 +120,12 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> Comp
     if edges == "hann":
         image = (image - level) * _hann(image.shape)
     spectrum: ComplexImage = scipy.fft.rfft2(image, workers=workers)
+    jumps = None
     if edges == "periodic":
-        _subtract_smooth_part(spectrum, image, part, workers)
+        jumps = _jumps(image)
+        part.each(partial(_subtract_smooth_part, spectrum, jumps, image.shape), workers=workers)
     spectrum[0, 0] += level * image.size
-    return spectrum
+    return spectrum, jumps
 
 
 def _hann(shape: tuple[int, ...]) -> Image:
@@ -123,34 +134,42 @@ def _hann(shape: tuple[int, ...]) -> Image:
     return window.astype(np.float32)
 
 
-def _subtract_smooth_part(spectrum: ComplexImage, image: Image, part: Part, workers: int) -> None:
-    """Take the transform of Moisan's smooth part away, in place.
-
-    The image of the jumps is zero except on the four edges, so its transform is a sum of two outer products and the
-    two-dimensional transform of it need not be computed.
-    """
-    n_rows, n_cols = image.shape
+def _jumps(image: Image) -> Jumps:
     top_bottom = scipy.fft.rfft(image[-1].astype(np.float64) - image[0])
     left_right = scipy.fft.fft(image[:, -1].astype(np.float64) - image[:, 0])
-    row_angle = 2 * np.pi * np.arange(n_rows) / n_rows
-    col_angle = 2 * np.pi * np.arange(spectrum.shape[1]) / n_cols
-    row_jump = (1 - np.exp(1j * row_angle)).astype(np.complex64)
-    col_jump = (1 - np.exp(1j * col_angle)).astype(np.complex64)
-    top_bottom, left_right = top_bottom.astype(np.complex64), left_right.astype(np.complex64)
+    return top_bottom.astype(np.complex64), left_right.astype(np.complex64)
+
+
+def _subtract_smooth_part(
+    spectrum: ComplexImage, jumps: Jumps, frame_shape: tuple[int, int], rows: slice, cols: slice
+) -> None:
+    row, col = np.arange(rows.start, rows.stop), np.arange(cols.start or 0, cols.stop)
+    spectrum[rows, cols] -= smooth_part(jumps[0][cols], jumps[1][rows], row, col, frame_shape)
+
+
+def smooth_part(top_bottom: Array, left_right: Array, rows: Array, cols: Array, frame_shape: tuple[int, int]) -> Array:
+    """Transform of Moisan's smooth part in some rows and columns of bins.
+
+    The image of the jumps is zero except on the four edges, so its transform is a sum of two outer products and its
+    two-dimensional transform need not be computed.
+
+    Parameters
+    ----------
+    top_bottom, left_right
+        Transforms of the jumps at these columns, and at these rows.
+    rows, cols
+        Bins, signed or not.
+    """
+    row_angle, col_angle = (2 * np.pi * k / n for k, n in zip((rows, cols), frame_shape, strict=True))
     # 2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero.
-    row_term = (-4 * np.sin(row_angle / 2) ** 2).astype(np.float32)
-    col_term = (-4 * np.sin(col_angle / 2) ** 2).astype(np.float32)
-
-    def subtract(rows: slice, cols: slice) -> None:
-        laplacian = row_term[rows, None] + col_term[cols]
-        if rows.start == 0:
-            laplacian[0, 0] = 1.0
-        jumps = row_jump[rows, None] * top_bottom[cols]
-        jumps += left_right[rows, None] * col_jump[cols]
-        jumps /= laplacian
-        spectrum[rows, cols] -= jumps
-
-    part.each(subtract, workers=workers)
+    laplacian = (-4 * np.sin(row_angle / 2) ** 2).astype(np.float32)[:, None] + (
+        -4 * np.sin(col_angle / 2) ** 2
+    ).astype(np.float32)
+    laplacian[laplacian == 0] = 1.0
+    part: Array = (1 - np.exp(1j * row_angle)).astype(np.complex64)[:, None] * top_bottom
+    part += left_right[:, None] * (1 - np.exp(1j * col_angle)).astype(np.complex64)
+    part /= laplacian
+    return part
 
 
 def power_of(spectrum: ComplexImage, part: Part, *, workers: int = 1) -> Image:

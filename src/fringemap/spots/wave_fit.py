@@ -10,15 +10,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 import scipy.ndimage
 
-from fringemap.spectrum import read_block
+from fringemap.spectrum import read_block, read_raw_block
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fringemap.records import Array, Diffractogram, Mask
     from fringemap.spots.candidates import Candidates
 
@@ -27,6 +30,10 @@ _BLOCK_WIDTHS = 3.0
 _LEAST_HALF = 6
 # The fit sees at most this many samples along each axis, around the grain.
 _MOST_SAMPLES = 24
+# The wave is drawn on this many places along each axis before it is seen through the block.
+_FINE = 160
+# Bins from both axes from which the jumps of the edges are weaker than the smooth part of a wave.
+_CLEAR_OF_AXES = 8
 _ITERATIONS = 25
 # First guesses that differ by less than this, in bins, lead to the same fit.
 _SAME_START = 0.3
@@ -72,8 +79,11 @@ class _Samples:
     weights: Array
     """1 for a sample, 0 for padding; (n, k, k)."""
     x_row: Array
-    """Place of each sample in the frame [px]; (n, k)."""
+    """Places in the frame on a fine grid, on which the wave is drawn [px]; (n, j)."""
     x_col: Array
+    band_row: Array
+    """What the fine grid becomes at the samples once all but the bins of the block is left out; (n, k, j)."""
+    band_col: Array
     noise: Array
     """Variance of a complex sample [counts²]; (n,)."""
     bin_noise: Array
@@ -136,12 +146,8 @@ def _sample_one(
     side = 2 * half + 1
     corner = (round(row) - half, round(col) - half)
     rim = int(windowed)
-    block = read_block(
-        diffractogram.spectrum,
-        shape[1],
-        start=(corner[0] - rim, corner[1] - rim),
-        shape=(side + 2 * rim, side + 2 * rim),
-    )
+    read = _reader(diffractogram, row, col)
+    block = read(start=(corner[0] - rim, corner[1] - rim), shape=(side + 2 * rim, side + 2 * rim))
     if windowed:
         block = _hann(block)
     bin_noise = float(read_block(diffractogram.background, shape[1], start=corner, shape=(side, side)).mean())
@@ -156,17 +162,47 @@ def _sample_one(
     rows, cols = (slice(f, f + k) for f in first)
     x_row, x_col = (np.arange(s.start, s.stop) * (n / side) for s, n in zip((rows, cols), shape, strict=True))
     starts = [_first_guess(image[rows, cols], x_row, x_col, noise) for image in (fringe, crest)]
+    fine_row, band_row = _band(x_row, shape[0], side, windowed)
+    fine_col, band_col = _band(x_col, shape[1], side, windowed)
     pad = (0, _MOST_SAMPLES - k)
     return (
         np.pad(fringe[rows, cols], (pad, pad)),
         np.pad(np.ones((k, k)), (pad, pad)),
-        np.pad(x_row, pad),
-        np.pad(x_col, pad),
+        fine_row,
+        fine_col,
+        np.pad(band_row, (pad, (0, 0))),
+        np.pad(band_col, (pad, (0, 0))),
         np.array(noise),
         np.array(bin_noise),
         np.array([round(row), round(col)], float),
         np.stack(starts),
     )
+
+
+def _reader(diffractogram: Diffractogram, row: float, col: float) -> Callable[..., Array]:
+    """How the block is read: with its smooth part, but without it beside an axis, where the edges' jumps are strong."""
+    if min(abs(row), abs(col)) >= _CLEAR_OF_AXES:
+        return partial(read_raw_block, diffractogram)
+    return partial(read_block, diffractogram.spectrum, diffractogram.frame_shape[1])
+
+
+def _band(samples: Array, n: int, side: int, windowed: bool) -> tuple[Array, Array]:
+    """Fine grid around the samples, and the matrix that takes a wave on it to the samples through the block's band.
+
+    A block of ``side`` bins is the sum of side plane waves: each place spreads as the Dirichlet kernel of that order.
+    The frame ends at -1/2 and n - 1/2; there is no wave beyond.
+    """
+    step = n / side
+    low, high = max(samples[0] - 2 * step, -0.5), min(samples[-1] + 2 * step, n - 0.5)
+    fine = low + (np.arange(_FINE) + 0.5) * (high - low) / _FINE
+    turn = (samples[:, None] - fine) / n
+    denominator = np.sin(np.pi * turn)
+    near = np.abs(denominator) < 1e-9
+    kernel = np.where(near, side, np.sin(np.pi * side * turn) / np.where(near, 1.0, denominator))
+    band = kernel * (high - low) / _FINE / n
+    if windowed:
+        band *= np.sin(np.pi * (fine + 0.5) / n) ** 2 / math.sqrt(3 / 8)
+    return fine, band
 
 
 def _hann(block: Array) -> Array:
@@ -214,22 +250,28 @@ def _first_guess(fringe: Array, x_row: Array, x_col: Array, noise: float) -> Arr
 
 def _model(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
     """Fringes and their derivatives: (n, k, k) and (n, 8, k, k), complex."""
-    p = parameters[:, :, None]
-    u_row, u_col = samples.x_row - p[:, _X_ROW], samples.x_col - p[:, _X_COL]
-    s_row, s_col = np.exp(p[:, _S_ROW]), np.exp(p[:, _S_COL])
-    wave_row = np.exp(-0.5 * (u_row / s_row) ** 2 + 2j * np.pi * p[:, _D_ROW] * u_row)
-    wave_col = np.exp(-0.5 * (u_col / s_col) ** 2 + 2j * np.pi * p[:, _D_COL] * u_col)
-    unit = wave_row[:, :, None] * wave_col[:, None, :] * samples.weights
-    fringe = (p[:, _RE] + 1j * p[:, _IM])[:, :, None] * unit
+    p = parameters
+    rows = _along(samples.x_row, samples.band_row, p[:, _X_ROW], p[:, _S_ROW], p[:, _D_ROW])
+    cols = _along(samples.x_col, samples.band_col, p[:, _X_COL], p[:, _S_COL], p[:, _D_COL])
+    amplitude = (p[:, _RE] + 1j * p[:, _IM])[:, None]
+    unit = rows[0][:, :, None] * cols[0][:, None, :]
     slopes = np.empty((len(p), 8, *unit.shape[1:]), complex)
     slopes[:, _RE], slopes[:, _IM] = unit, 1j * unit
-    slopes[:, _X_ROW] = fringe * (u_row / s_row**2 - 2j * np.pi * p[:, _D_ROW])[:, :, None]
-    slopes[:, _X_COL] = fringe * (u_col / s_col**2 - 2j * np.pi * p[:, _D_COL])[:, None, :]
-    slopes[:, _S_ROW] = fringe * ((u_row / s_row) ** 2)[:, :, None]
-    slopes[:, _S_COL] = fringe * ((u_col / s_col) ** 2)[:, None, :]
-    slopes[:, _D_ROW] = fringe * (2j * np.pi * u_row)[:, :, None]
-    slopes[:, _D_COL] = fringe * (2j * np.pi * u_col)[:, None, :]
-    return fringe, slopes
+    for order, (row, col) in enumerate(((_X_ROW, _X_COL), (_S_ROW, _S_COL), (_D_ROW, _D_COL)), start=1):
+        slopes[:, row] = (amplitude * rows[order])[:, :, None] * cols[0][:, None, :]
+        slopes[:, col] = rows[0][:, :, None] * (amplitude * cols[order])[:, None, :]
+    return amplitude[:, :, None] * unit, slopes
+
+
+def _along(x: Array, band: Array, centre: Array, log_size: Array, turn: Array) -> tuple[Array, ...]:
+    """Wave along one axis and its derivatives by centre, log size and frequency, at the samples; (n, k) each."""
+    u = x - centre[:, None]
+    scaled = u * np.exp(-log_size)[:, None]
+    wave = np.exp(-0.5 * scaled**2 + 2j * np.pi * turn[:, None] * u)
+    by_centre = wave * (scaled * np.exp(-log_size)[:, None] - 2j * np.pi * turn[:, None])
+    drawn = np.stack([wave, by_centre, wave * scaled**2, wave * (2j * np.pi * u)], axis=1)
+    sampled = drawn @ band.transpose(0, 2, 1)
+    return tuple(sampled.transpose(1, 0, 2))
 
 
 def _fit_from_both(samples: _Samples, frame_shape: tuple[int, int]) -> Array:
@@ -307,14 +349,12 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
     shift = parameters[:, [_D_ROW, _D_COL]] * lengths
     bins = samples.centre + shift
     energy = np.abs(fringe) ** 2
-    position, extent = _moments(energy, samples)
-    amplitude = np.hypot(parameters[:, _RE], parameters[:, _IM])
+    position, extent = _moments(parameters, samples)
+    amplitude, amplitude_sigma = _amplitude_of_core(fringe, samples)
     n_samples = np.array([_block_side(width, frame_shape) ** 2 for width in candidates.width])
     spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / n_samples
     sizes = np.exp(parameters[:, [_S_ROW, _S_COL]])
     width = np.hypot(lengths * math.sqrt(math.log(2)) / (math.pi * sizes), 0.886)
-    along = parameters[:, [_RE, _IM]] / np.maximum(amplitude, 1e-300)[:, None]
-    amplitude_variance = np.einsum("ni,nij,nj->n", along, covariance[:, :2, :2], along)
     offset = np.hypot(bins[:, 0] - candidates.row, bins[:, 1] - candidates.col)
     ok = np.isfinite(bins).all(axis=1) & (offset < _FURTHEST * np.maximum(candidates.width, 1.5))
     return WaveFit(
@@ -322,14 +362,14 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
         col=bins[:, 1],
         covariance=covariance[:, _D_ROW:, _D_ROW:] * lengths[:, None] * lengths,
         amplitude=amplitude,
-        amplitude_sigma=np.sqrt(amplitude_variance),
+        amplitude_sigma=amplitude_sigma,
         energy=spectral_energy,
         share=energy.sum(axis=(1, 2)) / _energy_over_noise(samples),
         noise=samples.bin_noise,
         width=width,
         position=position,
         extent=extent,
-        ok=ok & (amplitude**2 > 4 * amplitude_variance),
+        ok=ok & (amplitude > 2 * amplitude_sigma),
     )
 
 
@@ -345,6 +385,16 @@ def _energy_over_noise(samples: _Samples) -> Array:
     return energy
 
 
+def _amplitude_of_core(fringe: Array, samples: _Samples) -> tuple[Array, Array]:
+    """Mean amplitude where the fitted envelope is above 60 % of its crest, and its error; right for an even grain."""
+    size = np.abs(fringe)
+    core = size > 0.6 * size.max(axis=(1, 2), keepdims=True)
+    n = core.sum(axis=(1, 2))
+    in_step = (samples.values * np.conj(fringe) / np.maximum(size, 1e-300)).real
+    amplitude = np.sum(in_step * core, axis=(1, 2)) / n
+    return amplitude, np.sqrt(samples.noise / (2 * n) * _excess(fringe, samples))
+
+
 def _excess(fringe: Array, samples: _Samples) -> Array:
     """Residual power in the grain over the noise's, at least 1; (n,)."""
     residual = np.abs(samples.values - fringe) ** 2
@@ -354,14 +404,16 @@ def _excess(fringe: Array, samples: _Samples) -> Array:
     return excess
 
 
-def _moments(energy: Array, samples: _Samples) -> tuple[Array, Array]:
+def _moments(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
     """Centre and standard deviation of the fringe's energy along (row, col) [px]; (n, 2) each."""
-    total = energy.sum(axis=(1, 2))
     centres, spreads = [], []
-    for marginal, x in ((energy.sum(axis=2), samples.x_row), (energy.sum(axis=1), samples.x_col)):
-        share = marginal / total[:, None]
-        centre = np.sum(share * x, axis=1)
-        centres.append(centre)
-        step = x[:, 1] - x[:, 0]
-        spreads.append(np.sqrt(np.sum(share * (x - centre[:, None]) ** 2, axis=1) + step**2 / 12))
+    for centre, log_size, x in (
+        (parameters[:, _X_ROW], parameters[:, _S_ROW], samples.x_row),
+        (parameters[:, _X_COL], parameters[:, _S_COL], samples.x_col),
+    ):
+        share = np.exp(-(((x - centre[:, None]) * np.exp(-log_size)[:, None]) ** 2)) + 1e-300
+        share /= share.sum(axis=1, keepdims=True)
+        mean = np.sum(share * x, axis=1)
+        centres.append(mean)
+        spreads.append(np.sqrt(np.sum(share * (x - mean[:, None]) ** 2, axis=1)))
     return np.stack(centres, axis=1), np.stack(spreads, axis=1)
