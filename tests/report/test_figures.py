@@ -15,7 +15,6 @@ from PIL import Image
 from fringemap.records import PhaseMap, Scale, ScaleSource
 from fringemap.report.figures import (
     draw_diffractogram,
-    draw_evolution,
     draw_frame,
     draw_overlay,
     draw_overview,
@@ -23,7 +22,6 @@ from fringemap.report.figures import (
     write_frame_figures,
 )
 from fringemap.report.labels import Box, Label, place_labels, text_size
-from fringemap.report.lines import line_of
 from fringemap.report.panels import contrast, grey_pixels, region_outline, spectrum_pixels, view_limits
 from fringemap.report.rendering import house_style, to_png, to_svg
 from fringemap.report.scalebar import real_bar, reciprocal_bar, round_length
@@ -259,15 +257,6 @@ def test_labels_carry_planes_with_overbars_and_units():
     assert any(text.endswith("2.430 Å") for text in texts)
     assert "5 nm⁻¹" in texts
     assert "ring 2.08 Å" in texts
-
-
-def test_evolution_leaves_gaps_where_a_phase_is_not_named():
-    frames = [make_result((40, 60), index=i, planes=PLANES if i != 2 else PLANES[3:5]) for i in range(4)]
-    figure = draw_evolution([line_of(frame) for frame in frames], dpi=SMALL)
-    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 4]
-    gaps = [int(np.isnan(line.get_ydata()).sum()) for line in lines]
-    assert sorted(gaps) == [0, 1, 1, 1]
-    assert figure.axes[1].get_xlabel() == "frame"
 
 
 def test_found_is_held_against_true_phase_by_phase():

@@ -121,6 +121,8 @@ def test_a_series_lists_all_frames_and_shows_the_most_telling_one(tmp_path):
         "evolution.svg",
         "overview.png",
         "thumbnail.jpg",
+        "waterfall.png",
+        "waterfall.svg",
     ]
 
 

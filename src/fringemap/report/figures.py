@@ -18,13 +18,11 @@ from fringemap.records import UNKNOWN
 from fringemap.report.atomic import atomic_write
 from fringemap.report.graphs import (
     reflection_rows,
-    show_evolution,
     show_peaks,
     show_raw_profile,
     show_reflections,
 )
 from fringemap.report.labels import text_size
-from fringemap.report.lines import phase_counts
 from fringemap.report.panels import (
     escape_mathtext,
     frame_size_nm,
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fringemap.records import FrameResult
-    from fringemap.report.lines import FrameLine
 from fringemap.report.style import PhaseStyle
 
 LONG_SIDE = 5.0
@@ -222,27 +219,6 @@ def _write_head(sheet: Sheet, result: FrameResult, left: float) -> None:
     sheet.figure.text(1 - left / sheet.width, y, said, fontsize=9, ha="right", va="center")
 
 
-def draw_evolution(
-    lines: Sequence[FrameLine], styles: Mapping[str, PhaseStyle] | None = None, *, dpi: float = 150
-) -> Figure:
-    """Draw area and intensity of each phase over the frames of a series."""
-    phases = list(phase_counts(lines))
-    styles = assign_styles(phases) if styles is None else styles
-    with house_style():
-        handles = [_line_handle(phase, styles) for phase in phases]
-        columns, legend = legend_shape(handles, 6.0)
-        sheet = Sheet(7.0, 4.9 + legend, dpi)
-        upper, lower = sheet.axes(0.8, 0.15, 6.0, 2.0), sheet.axes(0.8, 2.3, 6.0, 2.0)
-        show_evolution(upper, lines, styles, quantity="area_fraction", factor=100.0)
-        show_evolution(lower, lines, styles, quantity="intensity")
-        upper.set_ylabel("area (%)", fontsize=8)
-        upper.set_xlabel("")
-        upper.tick_params(labelbottom=False)
-        lower.set_ylabel("intensity (× noise)", fontsize=8)
-        sheet.legend(handles, 0.8, 4.75, 6.0, columns)
-    return sheet.figure
-
-
 def styles_of(result: FrameResult) -> dict[str, PhaseStyle]:
     """Give each phase of a frame its style, in the order of evidence."""
     return assign_styles([e.phase for e in named_phases(result)] + [m.phase for m in result.maps])
@@ -288,7 +264,8 @@ def circle_handles(result: FrameResult, styles: Mapping[str, PhaseStyle]) -> lis
     ]
 
 
-def _line_handle(phase: str, styles: Mapping[str, PhaseStyle]) -> Artist:
+def line_handle(phase: str, styles: Mapping[str, PhaseStyle]) -> Artist:
+    """Make one entry of a legend of curves."""
     style = style_for(styles, phase)
     return Line2D(
         [], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=4, label=_phase_text(phase)

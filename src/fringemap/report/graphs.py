@@ -1,4 +1,4 @@
-"""Curves: the diffraction-like graph of one frame, and phases over the frames of a series."""
+"""Curves: the diffraction-like graph of one frame."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from fringemap.records import UNKNOWN, ScaleSource
-from fringemap.report.lines import phase_counts
 from fringemap.report.panels import escape_mathtext, format_d, phase_of, view_limits
 from fringemap.report.style import style_for
 from fringemap.report.words import PER_NM, format_formula, mathtext_indices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from matplotlib.axes import Axes
 
     from fringemap.records import FrameResult
-    from fringemap.report.lines import FrameLine
     from fringemap.report.style import PhaseStyle
 
 SMALL = 7.0
@@ -170,45 +168,3 @@ def reflection_rows(result: FrameResult) -> dict[str, dict[float, tuple[int, int
             planes = rows.setdefault(phase_of(match), {})
             planes.setdefault(round(match.best.d_reference_angstrom, 4), match.best.hkl)
     return rows
-
-
-def show_evolution(
-    axes: Axes, lines: Sequence[FrameLine], styles: Mapping[str, PhaseStyle], *, quantity: str, factor: float = 1.0
-) -> None:
-    """Draw one quantity of each phase over the frames, with its standard error as a band.
-
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    lines
-        The frames in their order.
-    styles
-        Of the phases.
-    quantity
-        ``area_fraction`` or ``intensity``; a phase that is not named in a frame has a gap there.
-    factor
-        Multiplies the values: 100 for percent.
-    """
-    x, label = time_axis(lines)
-    for phase in phase_counts(lines):
-        style = style_for(styles, phase)
-        y = factor * _values(lines, phase, quantity)
-        sigma = factor * _values(lines, phase, "intensity_sigma" if quantity == "intensity" else "area_sigma")
-        axes.fill_between(x, y - sigma, y + sigma, color=style.colour, alpha=0.25, linewidth=0)
-        axes.plot(x, y, color=style.colour, linestyle=style.line, marker=style.marker, markersize=3.5, linewidth=1.2)
-    axes.set_xlabel(label, fontsize=NORMAL)
-    axes.tick_params(labelsize=SMALL)
-
-
-def time_axis(lines: Sequence[FrameLine]) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], str]:
-    """Give the time of each frame in s where all have one, else the frame numbers; with the axis label."""
-    times = [line.time_s for line in lines]
-    if any(time is None for time in times):
-        return np.array([float(line.frame) for line in lines]), "frame"
-    return np.array(times, dtype=np.float64), "time (s)"
-
-
-def _values(lines: Sequence[FrameLine], phase: str, quantity: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    found = ({p.phase: p for p in line.phases}.get(phase) for line in lines)
-    return np.array([math.nan if p is None else getattr(p, quantity) for p in found], dtype=np.float64)

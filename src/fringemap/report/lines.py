@@ -11,8 +11,9 @@ from fringemap.report.words import NM, format_formula, format_probability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, Scale
+    from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, Scale, Series, Truth
     from fringemap.report.tables import Cell, Failure
 
 
@@ -43,6 +44,21 @@ class FrameLine:
     flags: Flag
     warnings: tuple[str, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page is about."""
+
+    result: FrameResult
+    """The frame that is shown: the only one, or the most telling of a series."""
+    lines: tuple[FrameLine, ...]
+    """All frames."""
+    truth: Truth | None = None
+    """Of a simulated frame."""
+    series: Series | None = None
+    """None for a single frame."""
+    video: Path | None = None
 
 
 def line_of(result: FrameResult) -> FrameLine:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from fringemap.records import FLAG_MEANING, UNKNOWN, Flag, ScaleSource
 from fringemap.report.atomic import atomic_write, write_text, writing
 from fringemap.report.figures import (
-    draw_evolution,
     draw_overlay,
     draw_profile,
     styles_of,
@@ -19,6 +18,8 @@ from fringemap.report.figures import (
 from fringemap.report.lines import distinct_warnings, phase_counts, phases_in_words
 from fringemap.report.rendering import as_jpeg, to_png, write_figure
 from fringemap.report.run import to_plain
+from fringemap.report.series_figures import draw_evolution, draw_waterfall
+from fringemap.report.series_words import drift_in_words, event_entries
 from fringemap.report.style import assign_styles, file_names, style_for
 from fringemap.report.templates import render
 from fringemap.report.truth import draw_truth_comparison
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, SpotMatch, Truth
-    from fringemap.report.lines import FrameLine
+    from fringemap.report.lines import FrameLine, Shown
     from fringemap.report.style import PhaseStyle
     from fringemap.settings import ReportSettings
 
@@ -52,34 +53,37 @@ PAGE_NAME = "report.html"
 PDF_NAME = "report.pdf"
 THUMBNAIL_NAME = "thumbnail.jpg"
 _MOST_FRAMES_LISTED = 2000
-_FIGURE_NAMES = ("overview", "frame", "diffractogram", "profile", "overlay", "evolution", "truth")
+_FIGURE_NAMES = ("overview", "frame", "diffractogram", "profile", "overlay", "evolution", "waterfall", "truth")
+
+
+def page_styles(result: FrameResult, lines: Sequence[FrameLine], truth: Truth | None = None) -> dict[str, PhaseStyle]:
+    """Give each phase of an input its style: those of the frame that is shown first, then by appearance."""
+    true_phases = () if truth is None else truth.phases
+    return assign_styles([*styles_of(result), *phase_counts(lines), *true_phases])
 
 
 def write_page(
-    result: FrameResult,
-    lines: Sequence[FrameLine],
+    shown: Shown,
     run: Mapping[str, Any],
     *,
     folder: Path,
     settings: ReportSettings,
-    truth: Truth | None = None,
+    styles: Mapping[str, PhaseStyle],
 ) -> Path:
     """Write figures and the page of one input, on request a PDF.
 
     Parameters
     ----------
-    result
-        The frame that is shown: the only one, or the most telling of a series.
-    lines
-        All frames.
+    shown
+        What the page is about.
     run
         The record of the run, as `write_run_json` takes it.
     folder
         Where the page goes; figures into ``figures/``.
     settings
         Resolution of the figures, and whether a PDF is wanted.
-    truth
-        What a simulated frame really holds.
+    styles
+        From `page_styles`.
 
     Returns
     -------
@@ -91,16 +95,10 @@ def write_page(
     OutputError
         If a file cannot be written.
     """
-    true_phases = () if truth is None else truth.phases
-    styles = assign_styles([*styles_of(result), *phase_counts(lines), *true_phases])
     _remove_figures(folder / "figures")
-    images = _write_figures(result, lines, styles, folder / "figures", settings.dpi)
+    images = _write_figures(shown, styles, folder / "figures", settings.dpi)
     page = folder / PAGE_NAME
-    if truth is not None:
-        images["truth"] = write_figure(
-            draw_truth_comparison(result, truth, styles, dpi=settings.dpi), folder / "figures" / "truth"
-        )
-    values = page_values(result, lines, run, images, styles)
+    values = page_values(shown, run, images, styles)
     write_text(page, render("report.html.j2", **values))
     pdf = folder / PDF_NAME
     if settings.pdf:
@@ -114,21 +112,23 @@ def write_page(
     return page
 
 
-def _write_figures(
-    result: FrameResult, lines: Sequence[FrameLine], styles: Mapping[str, PhaseStyle], folder: Path, dpi: float
-) -> dict[str, bytes]:
-    if len(lines) == 1:
+def _write_figures(shown: Shown, styles: Mapping[str, PhaseStyle], folder: Path, dpi: float) -> dict[str, bytes]:
+    result = shown.result
+    if shown.series is None:
         images = write_frame_figures(result, folder, styles, dpi=dpi)
     else:
         images = {
             "overview": write_overview(result, folder, styles, dpi=dpi),
             "profile": to_png(draw_profile(result, styles, dpi=dpi)),
             "overlay": to_png(draw_overlay(result, None, styles, dpi=dpi)),
-            "evolution": write_figure(draw_evolution(lines, styles, dpi=dpi), folder / "evolution"),
+            "evolution": write_figure(draw_evolution(shown.series, styles, dpi=dpi), folder / "evolution"),
+            "waterfall": write_figure(draw_waterfall(shown.series, styles, dpi=dpi), folder / "waterfall"),
         }
-    shown = images.get("overlay", images.get("frame", images["overview"]))
+    if shown.truth is not None:
+        images["truth"] = write_figure(draw_truth_comparison(result, shown.truth, styles, dpi=dpi), folder / "truth")
+    thumbnail = images.get("overlay", images.get("frame", images["overview"]))
     with atomic_write(folder / THUMBNAIL_NAME) as temporary:
-        temporary.write_bytes(as_jpeg(shown, longest_px=300))
+        temporary.write_bytes(as_jpeg(thumbnail, longest_px=300))
     return images
 
 
@@ -147,14 +147,14 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def page_values(
-    result: FrameResult,
-    lines: Sequence[FrameLine],
+    shown: Shown,
     run: Mapping[str, Any],
     images: Mapping[str, bytes],
     styles: Mapping[str, PhaseStyle],
 ) -> dict[str, Any]:
     """Gather what the page shows, in words and in the units of users."""
-    series = len(lines) > 1
+    result, lines = shown.result, shown.lines
+    series = shown.series is not None
     summary = run["summary"]
     level, words = calibration_badge(result.scale, result.flags)
     evolution = images.get("evolution")
@@ -171,6 +171,10 @@ def page_values(
         "overview": data_uri(as_jpeg(images["overview"]), "jpeg"),
         "profile": data_uri(images["profile"], "png"),
         "evolution": None if evolution is None else data_uri(evolution, "png"),
+        "waterfall": data_uri(images["waterfall"], "png") if "waterfall" in images else None,
+        "events": event_entries(shown.series, styles) if shown.series is not None else [],
+        "drift": drift_in_words(shown.series) if shown.series is not None else "",
+        "video": shown.video.name if shown.video is not None else None,
         "truth": data_uri(as_jpeg(images["truth"]), "jpeg") if "truth" in images else None,
         "overlays": _overlays(result, images),
         "phases": phase_entries(result, styles),

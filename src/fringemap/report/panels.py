@@ -94,11 +94,11 @@ def show_frame(axes: Axes, result: FrameResult) -> None:
     height, width = frame_size_nm(result)
     axes.set_axis_off()
     axes.set(xlim=(0.0, width), ylim=(height, 0.0))
-    axes.add_artist(PagePixels(_frame_pixels(result, _size_on_page(axes))))
+    axes.add_artist(PagePixels(frame_pixels(result, _size_on_page(axes))))
     draw_bar(axes, real_bar(width, result.scale))
 
 
-def _frame_pixels(result: FrameResult, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+def frame_pixels(result: FrameResult, size_px: tuple[int, int]) -> NDArray[np.uint8]:
     """Bring the whole frame to the pixels of the page, also where its last rows and columns filled no block."""
     thumbnail, limits = result.thumbnail, contrast(result.thumbnail)
     block = max(result.frame_shape) // max(thumbnail.shape)

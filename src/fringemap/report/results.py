@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fringemap.records import UNKNOWN, FrameResult, Scale
 from fringemap.report.atomic import writing
-from fringemap.report.lines import FrameLine, all_statuses, distinct_warnings, line_of, summarise
+from fringemap.report.lines import FrameLine, Shown, all_statuses, distinct_warnings, line_of, summarise
 from fringemap.report.maps import write_maps
 from fringemap.report.run import RUN_NAME, write_run_json
+from fringemap.report.series_results import SeriesWriter
 from fringemap.report.tables import Cell, Failure, write_phases_csv, write_profile_csv, write_spots_csv
+from fringemap.settings import SeriesSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,6 +71,8 @@ def write_results(
     settings: ReportSettings,
     provenance: Mapping[str, Any],
     truth: Truth | None = None,
+    series: SeriesSettings | None = None,
+    dose_rate: float | None = None,
 ) -> Written:
     """Write tables, maps, figures, page and record of one input.
 
@@ -87,6 +91,10 @@ def write_results(
         values may grow meanwhile.
     truth
         Of a simulated frame: adds a section "found beside true" to the page.
+    series
+        How spots and phases are followed where there are several frames, and whether a video is made of them.
+    dose_rate
+        [e/Å²/s]: gives a series a dose beside its time.
 
     Returns
     -------
@@ -101,19 +109,22 @@ def write_results(
     Notes
     -----
     Of a series, the tables and maps hold all frames; figures show the frame with the most phases and spots, and the
-    evolution over the frames.
+    evolution over the frames. A series also gets ``evolution.csv``, ``events.csv``, ``tracks.csv``, ``drift.csv`` and,
+    with the figures, ``evolution.mp4``.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RUN_NAME).unlink(missing_ok=True)
-    seen = _stream_tables(results, folder)
-    run = _record(seen, folder, provenance)
-    page = _draw(seen, run, folder, settings, truth)
+    follower = SeriesWriter(folder, settings=series or SeriesSettings(), dose_rate=dose_rate, pictures=settings.figures)
+    with follower:
+        seen = _stream_tables(results, folder, follower)
+        run = _record(seen, folder, provenance)
+        page = _draw(seen, run, folder, settings, truth, follower)
     write_run_json(folder / RUN_NAME, run)
     return Written(folder, page, run["summary"], tuple(seen.failures))
 
 
-def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path) -> _Seen:
+def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follower: SeriesWriter) -> _Seen:
     seen = _Seen()
     with ExitStack() as stack:
         writers = [
@@ -128,6 +139,7 @@ def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path) -> _S
                 continue
             for append in writers:
                 append(result)
+            follower.add(result)
             seen.add(result)
     return seen
 
@@ -147,15 +159,25 @@ def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any]) -> dict[st
 
 
 def _draw(
-    seen: _Seen, run: Mapping[str, Any], folder: Path, settings: ReportSettings, truth: Truth | None
+    seen: _Seen,
+    run: Mapping[str, Any],
+    folder: Path,
+    settings: ReportSettings,
+    truth: Truth | None,
+    follower: SeriesWriter,
 ) -> Path | None:
+    """Finish the series, and draw figures, video and page."""
+    series = follower.finish()
     if not settings.figures or seen.telling is None:
         _remove_drawn(folder)
         return None
     # matplotlib takes longer to import than the tables take to write.
-    from fringemap.report.page import write_page
+    from fringemap.report.page import page_styles, write_page
 
-    return write_page(seen.telling, seen.lines, run, folder=folder, settings=settings, truth=truth)
+    styles = page_styles(seen.telling, seen.lines, truth)
+    video = follower.write_video(series, styles=styles, title=str(run["summary"]["input"]))
+    shown = Shown(seen.telling, tuple(seen.lines), truth, series, video)
+    return write_page(shown, run, folder=folder, settings=settings, styles=styles)
 
 
 def _remove_drawn(folder: Path) -> None:

@@ -264,15 +264,16 @@ class Failure:
 
 def write_summary_csv(path: Path, summaries: Iterable[Mapping[str, Cell]]) -> None:
     """Write ``summary.csv``: one row for each input; keys are `SUMMARY_COLUMNS`, missing ones stay empty."""
-    _write_table(path, SUMMARY_COLUMNS, (tuple(s.get(c) for c in SUMMARY_COLUMNS) for s in summaries))
+    write_table(path, SUMMARY_COLUMNS, (tuple(s.get(c) for c in SUMMARY_COLUMNS) for s in summaries))
 
 
 def write_errors_csv(path: Path, failures: Iterable[Failure]) -> None:
     """Write ``errors.csv``: one row for each input or frame that failed; only column names if none did."""
-    _write_table(path, ERROR_COLUMNS, ((f.input, f.frame, f.kind, f.message) for f in failures))
+    write_table(path, ERROR_COLUMNS, ((f.input, f.frame, f.kind, f.message) for f in failures))
 
 
-def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]]) -> None:
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]]) -> None:
+    """Write a whole table: the column names, then the rows."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)

@@ -2,7 +2,7 @@
 
 from fringemap.series.drift import estimate_drift
 from fringemap.series.events import find_events
-from fringemap.series.evolution import compute_evolutions
+from fringemap.series.evolution import compute_evolutions, name_maps
 from fringemap.series.follow import SeriesFollower, follow_series
 from fringemap.series.linking import SpotFollower, link_spots
 from fringemap.series.summary import summarise_frame
@@ -17,5 +17,6 @@ __all__ = [
     "follow_series",
     "gather_tracks",
     "link_spots",
+    "name_maps",
     "summarise_frame",
 ]

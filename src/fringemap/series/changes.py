@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import curve_fit
+from scipy.optimize import OptimizeWarning, curve_fit
 
 if TYPE_CHECKING:
     from fringemap.records import Array, FloatArray
 
 _LEAST_POINTS = 6
-_LEAST_SEGMENT = 6
-_MOST_POINTS = 600
+_DEGREE = 3
+_LEAST_SEGMENT = 8
+_MOST_POINTS = 300
 _LEAST_SIGMA = 3.0
 _LEAST_GAIN = 3.0
 _LEAST_FALL = 0.2
@@ -69,8 +71,10 @@ def fit_decay(x: FloatArray, y: FloatArray, sigma: FloatArray) -> Decay | None:
 
     start = (max(float(y[: _LEAST_POINTS // 2].mean()), 1e-30), 1.0)
     try:
-        best, covariance = curve_fit(model, place, y, p0=start, sigma=sigma, absolute_sigma=True, maxfev=2000)
-    except RuntimeError:  # no convergence: nothing that resembles a decay
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", OptimizeWarning)
+            best, covariance = curve_fit(model, place, y, p0=start, sigma=sigma, absolute_sigma=True, maxfev=2000)
+    except (RuntimeError, OptimizeWarning):  # no convergence: nothing that resembles a decay
         return None
     chi2 = float((((y - model(place, *best)) / sigma) ** 2).sum())
     weight = 1.0 / sigma**2
@@ -90,14 +94,14 @@ def find_changes(x: FloatArray, y: FloatArray, sigma: FloatArray) -> list[Change
     Parameters
     ----------
     x, y, sigma
-        The curve and its standard errors; points that are not positive are left out. More than 600 points are averaged
+        The curve and its standard errors; points that are not positive are left out. More than 300 points are averaged
         in groups.
 
     Notes
     -----
-    ln y is a parabola between changes: a decay, a growth that slows, and a constant need no change. The best partition
+    ln y is a cubic between changes: a decay, a growth that slows, and a constant need no change. The best partition
     of all comes from dynamic programming over the costs of all segments; each change must raise the log likelihood by
-    3 + 2.5 ln n (three coefficients and a place). Errors are enlarged where neighbouring points scatter by more than
+    3 + 3 ln n (four coefficients and a place). Errors are enlarged where neighbouring points scatter by more than
     they say. The interval holds 68 % of the likelihood of the place, its neighbours held fixed.
     """
     rows = np.flatnonzero(y > 0)
@@ -126,7 +130,7 @@ def find_changes(x: FloatArray, y: FloatArray, sigma: FloatArray) -> list[Change
 
 @dataclass(frozen=True)
 class _Curve:
-    """ln y with weights, and running sums from which any segment's parabola follows."""
+    """ln y with weights, and running sums from which any segment's cubic follows."""
 
     x: FloatArray
     span: float
@@ -134,9 +138,9 @@ class _Curve:
     z: FloatArray
     weight: FloatArray
     moments: FloatArray
-    """Sums of w x^k, k = 0..4, before each point; (n + 1, 5)."""
+    """Sums of w x^k, k = 0..6, before each point; (n + 1, 7)."""
     products: FloatArray
-    """Sums of w z x^k, k = 0..2; (n + 1, 3)."""
+    """Sums of w z x^k, k = 0..3; (n + 1, 4)."""
     squares: FloatArray
     """Sum of w z²; (n + 1,)."""
 
@@ -149,19 +153,19 @@ class _Curve:
         place = (place - place.min()) / half - 1.0
         z = z - z.mean()
         total = total / _excess_scatter(z, total)
-        powers = place[:, None] ** np.arange(5)
+        powers = place[:, None] ** np.arange(2 * _DEGREE + 1)
         return _Curve(
             x=place,
             span=half,
             z=z,
             weight=total,
             moments=_running(total[:, None] * powers),
-            products=_running((total * z)[:, None] * powers[:, :3]),
+            products=_running((total * z)[:, None] * powers[:, : _DEGREE + 1]),
             squares=_running(total * z**2),
         )
 
     def costs(self, starts: Array, ends: Array) -> FloatArray:
-        """Half of chi-square of the best parabola of each segment."""
+        """Half of chi-square of the best cubic of each segment."""
         matrix, right = self._normal(starts, ends)
         solution = np.linalg.solve(matrix, right[..., None])[..., 0]
         chi2 = self.squares[ends] - self.squares[starts] - (solution * right).sum(axis=-1)
@@ -169,15 +173,16 @@ class _Curve:
 
     def _normal(self, starts: Array, ends: Array) -> tuple[FloatArray, FloatArray]:
         moments = self.moments[ends] - self.moments[starts]
-        matrix = moments[..., np.add.outer(np.arange(3), np.arange(3))]
+        matrix = moments[..., np.add.outer(np.arange(_DEGREE + 1), np.arange(_DEGREE + 1))]
         # A hair of weight on the coefficients keeps short segments solvable.
-        return matrix + 1e-9 * moments[..., :1, None] * np.eye(3), self.products[ends] - self.products[starts]
+        return matrix + 1e-9 * moments[..., :1, None] * np.eye(_DEGREE + 1), self.products[ends] - self.products[starts]
 
     def at(self, start: int, end: int, x: float) -> tuple[FloatArray, FloatArray]:
-        """Value and slope of a segment's parabola at x, and their variances."""
+        """Value and slope of a segment's cubic at x, and their variances."""
         matrix, right = self._normal(np.array([start]), np.array([end]))
         inverse = np.linalg.inv(matrix[0])
-        basis = np.array([[1.0, x, x * x], [0.0, 1.0, 2.0 * x]])
+        k = np.arange(_DEGREE + 1)
+        basis = np.stack([x**k, k * x ** np.maximum(k - 1, 0)])
         return basis @ inverse @ right[0], np.einsum("ij,jk,ik->i", basis, inverse, basis)
 
 
@@ -195,7 +200,7 @@ def _excess_scatter(z: FloatArray, weight: FloatArray) -> float:
 def _best_partition(curve: _Curve) -> list[int]:
     """Ends of the segments, from 0 to n, with the least sum of costs and penalties."""
     n = len(curve.x)
-    penalty = _LEAST_GAIN + 2.5 * math.log(n)
+    penalty = _LEAST_GAIN + 3.0 * math.log(n)
     best, before = np.full(n + 1, np.inf), np.zeros(n + 1, dtype=np.int64)
     best[0] = -penalty
     for end in range(_LEAST_SEGMENT, n + 1):

@@ -10,11 +10,13 @@ import numpy as np
 
 from fringemap.records import Event, EventKind
 from fringemap.series.changes import find_changes, fit_decay
+from fringemap.series.evolution import steady_power
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.records import Array, Evolution, FloatArray, Mask
+    from fringemap.records import Array, Evolution, FloatArray, FrameSummary, IntArray, Mask, Track
+    from fringemap.series.changes import Change, Decay
 
 _CREDIBLE = 0.68
 _MOST_SEEN = 0.98
@@ -36,12 +38,20 @@ class Presence:
 
 
 def find_events(
-    evolutions: Sequence[Evolution], axis: FloatArray, *, unit: str, false_presence: float
+    frames: Sequence[FrameSummary],
+    tracks: Sequence[Track],
+    evolutions: Sequence[Evolution],
+    *,
+    axis: FloatArray,
+    unit: str,
+    false_presence: float,
 ) -> tuple[Event, ...]:
     """Onset, end, decay and changes of each phase; onset and end also of each family of planes.
 
     Parameters
     ----------
+    frames, tracks
+        Of the series.
     evolutions
         From ``compute_evolutions``, without any phase that is not credible.
     axis
@@ -54,7 +64,8 @@ def find_events(
     Returns
     -------
     tuple of Event
-        In the order of frames. What is there from the first frame on has no onset, what lasts has no end.
+        In the order of frames. What is there from the first frame on has no onset, what lasts has no end. Decay and
+        changes of the fringe power are those of the spots that are seen almost throughout.
     """
     events: list[Event] = []
     for evolution in evolutions:
@@ -63,7 +74,9 @@ def find_events(
             continue
         events += _comings_and_goings(evolution, presence)
         if evolution.plane is None:
-            events += _courses(evolution, presence, axis, unit)
+            between = presence.first, presence.end
+            steady = steady_power(evolution.phase, frames, tracks, between)
+            events += _courses(evolution, presence, steady, axis, unit)
     return tuple(sorted(events, key=lambda event: event.frame))
 
 
@@ -159,48 +172,42 @@ def _comings_and_goings(evolution: Evolution, presence: Presence) -> list[Event]
     return found
 
 
-def _courses(evolution: Evolution, presence: Presence, axis: FloatArray, unit: str) -> list[Event]:
+def _courses(
+    evolution: Evolution,
+    presence: Presence,
+    steady: tuple[FloatArray, FloatArray],
+    axis: FloatArray,
+    unit: str,
+) -> list[Event]:
     """Decay of fringe power and area, and changes of the course of the fringe power."""
+    phase = evolution.phase
     inside = np.zeros(len(axis), dtype=bool)
     inside[presence.first : presence.end] = True
     events: list[Event] = []
     for name, values, sigma in (
-        ("fringe power", evolution.fringe_power, evolution.fringe_power_sigma),
+        ("fringe power", *steady),
         ("area", evolution.area_fraction, evolution.area_sigma),
     ):
         rows = np.flatnonzero(inside & np.isfinite(values) & np.isfinite(sigma) & (sigma > 0))
-        decay = fit_decay(axis[rows], values[rows], sigma[rows])
+        curve = axis[rows], values[rows], sigma[rows]
+        decay = fit_decay(*curve)
         if decay is not None:
-            low, high = int(rows[0]), int(rows[-1])
-            quantity = f"decay constant of {name} ({unit})"
-            events.append(
-                Event(
-                    EventKind.DECAY,
-                    evolution.phase,
-                    None,
-                    low,
-                    low,
-                    high,
-                    decay.evidence,
-                    quantity,
-                    decay.constant,
-                    decay.sigma,
-                )
-            )
+            events.append(_decay_event(phase, decay, rows, f"decay constant of {name} ({unit})"))
         if name == "fringe power":
-            events += [
-                Event(
-                    EventKind.CHANGE,
-                    evolution.phase,
-                    None,
-                    int(rows[change.index]),
-                    int(rows[change.first]),
-                    int(rows[change.last]),
-                    change.evidence,
-                    f"step of ln({name})" if change.is_step else f"change of rate of ln({name}) (1/{unit})",
-                    change.value,
-                    change.sigma,
-                )
-                for change in find_changes(axis[rows], values[rows], sigma[rows])
-            ]
+            events += [_change_event(phase, change, rows, unit) for change in find_changes(*curve)]
     return events
+
+
+def _decay_event(phase: str, decay: Decay, rows: IntArray, quantity: str) -> Event:
+    first, last = int(rows[0]), int(rows[-1])
+    return Event(
+        EventKind.DECAY, phase, None, first, first, last, decay.evidence, quantity, decay.constant, decay.sigma
+    )
+
+
+def _change_event(phase: str, change: Change, rows: IntArray, unit: str) -> Event:
+    frame, first, last = (int(rows[i]) for i in (change.index, change.first, change.last))
+    quantity = "step of ln(fringe power)" if change.is_step else f"change of rate of ln(fringe power) (1/{unit})"
+    return Event(
+        EventKind.CHANGE, phase, None, frame, first, last, change.evidence, quantity, change.value, change.sigma
+    )

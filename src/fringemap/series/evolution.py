@@ -12,9 +12,11 @@ from fringemap.records import UNKNOWN, Evolution
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fringemap.records import FloatArray, FrameSummary, IntArray, MapSummary, Track
+    from fringemap.records import FloatArray, FrameSummary, IntArray, MapSummary, Mask, Track
 
 Plane = tuple[int, int, int]
+_PURE = 0.9
+_THROUGHOUT = 0.9
 _AREA_FIELDS = ("intensity", "intensity_sigma", "area_fraction", "area_sigma")
 
 
@@ -39,7 +41,8 @@ def compute_evolutions(
     Notes
     -----
     A spot counts for the phase of its track, also in frames where the spot alone had no name, or another. Area and
-    intensity come from the map whose spots all belong to the phase; a frame whose map mixes two phases has neither.
+    intensity come from the map that holds all but a tenth of the phase's energy (snr²), and of whose energy all but a
+    tenth is the phase's; a frame whose map mixes two phases has neither.
     """
     phases = list(dict.fromkeys(track.phase for track in tracks if track.phase != UNKNOWN))
     made = []
@@ -112,10 +115,67 @@ def _weighted_mean(values: FloatArray, sigma: FloatArray) -> tuple[float, float]
 def _maps_of(
     phase: str, frames: Sequence[FrameSummary], tracks: Sequence[Track], track_of: Sequence[IntArray]
 ) -> list[MapSummary | None]:
-    """In each frame the map that holds spots of this phase and of no other; None where there is no such map."""
-    phase_of = {track.number: track.phase for track in tracks}
+    """In each frame the map that shows this phase and hardly any other; None where there is no such map."""
+    phase_of = np.array([track.phase == phase for track in tracks], dtype=bool)
     found: list[MapSummary | None] = []
     for frame, numbers in zip(frames, track_of, strict=True):
-        fitting = [m for m in frame.maps if {phase_of[int(numbers[row])] for row in m.spots} == {phase}]
-        found.append(fitting[0] if len(fitting) == 1 else None)
+        mine, energy = phase_of[numbers], frame.spots.snr**2
+        fitting = [m for m in frame.maps if _shows(np.array(m.spots, dtype=np.int64), mine, energy)]
+        found.append(fitting[0] if fitting else None)
     return found
+
+
+def _shows(spots: IntArray, mine: Mask, energy: FloatArray) -> bool:
+    """Say whether a map holds all but a tenth of a phase's energy, and all but a tenth of its energy is the phase's."""
+    shared = float(energy[spots][mine[spots]].sum())
+    return shared > _PURE * max(float(energy[spots].sum()), float(energy[mine].sum()))
+
+
+def name_maps(frame: FrameSummary, numbers: IntArray, tracks: Sequence[Track]) -> tuple[str, ...]:
+    """Name each map of a frame by the tracks of its spots: the phase with the most energy among them."""
+    phases = [tracks[number].phase for number in numbers.tolist()]
+    names = []
+    for summary in frame.maps:
+        energy: dict[str, float] = defaultdict(float)
+        for row in summary.spots:
+            energy[phases[row]] += float(frame.spots.snr[row]) ** 2
+        names.append(max(energy, key=energy.__getitem__, default=summary.phase))
+    return tuple(names)
+
+
+def steady_power(
+    phase: str, frames: Sequence[FrameSummary], tracks: Sequence[Track], between: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Fringe power of those spots of a phase that are seen almost throughout, and its standard error.
+
+    A spot that crosses the limit of detection would look like a change of the phase.
+
+    Parameters
+    ----------
+    phase, frames, tracks
+        Whose spots.
+    between
+        First frame and end of the phase's presence.
+
+    Returns
+    -------
+    tuple of arrays
+        One value a frame; missing where one of these spots was not seen, and throughout if there are none.
+    """
+    first, end = between
+    power, variance = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
+    steady = []
+    for track in tracks:
+        seen = np.count_nonzero((track.frames >= first) & (track.frames < end))
+        if track.phase == phase and seen >= _THROUGHOUT * (end - first):
+            steady.append(track)
+    if steady:
+        count = np.zeros(len(frames))
+        power[:], variance[:] = 0.0, 0.0
+        for track in steady:
+            for position, row in zip(track.frames.tolist(), track.spots.tolist(), strict=True):
+                power[position] += frames[position].fringe_power[row]
+                variance[position] += frames[position].fringe_power_sigma[row] ** 2
+                count[position] += 1
+        power[count < len(steady)] = np.nan
+    return power, np.sqrt(variance)

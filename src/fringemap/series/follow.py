@@ -52,7 +52,8 @@ class SeriesFollower:
         series = Series(frames, tracks, track_of, self._drift.solve(), evolutions, (), dose_rate)
         times = series.times_s
         axis, unit = (np.arange(len(frames), dtype=np.float64), "frames") if times is None else (times, "s")
-        events = find_events(evolutions, axis, unit=unit, false_presence=self._settings.false_presence)
+        false_presence = self._settings.false_presence
+        events = find_events(frames, tracks, evolutions, axis=axis, unit=unit, false_presence=false_presence)
         return replace(series, events=events)
 
 
