@@ -179,8 +179,9 @@ def solve_shifts(pairs: list[_Pair], n_frames: int) -> tuple[FloatArray, FloatAr
     """Least squares over all pairs with outliers left out; shift and standard error of each frame against the first."""
     shift, sigma = np.full((n_frames, 2), np.nan), np.full((n_frames, 2), np.nan)
     count = np.zeros(n_frames, dtype=np.int64)
-    if n_frames:
-        shift[0], sigma[0] = 0.0, 0.0
+    if not n_frames:
+        return shift, sigma, count
+    shift[0], sigma[0] = 0.0, 0.0
     kept = pairs
     for _ in range(_ROUNDS):
         joined = _joined_to_first(kept, n_frames)
