@@ -1,5 +1,7 @@
 """Grains, zones, one scale for all, and probabilities."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -248,6 +250,19 @@ def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):
     }
     assert found == expected
     assert len(expected) > 20
+
+
+def test_a_search_stays_small_however_uncertain_spots_and_scale_are(rng):
+    length, angle = rng.uniform(0.15, 0.95, 300), rng.uniform(0.0, np.pi, 300)
+    spots = make_spots(np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1))
+    spots.covariance[::2] *= (rng.uniform(0.01, 10.0, 150) / 2e-4)[:, None, None] ** 2
+    references = make_references(*MANY)
+    build_seed_index(references, n_decoys=4)
+    tracemalloc.start()
+    match_spots(spots, references, scale=make_scale(0.5), settings=POSTERIOR)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6
 
 
 @pytest.mark.parametrize(("name", "d_min"), [("Li", 1.2), ("Si", 1.5), ("LiOH", 1.7), ("ice Ih", 2.1), ("CuO", 2.1)])

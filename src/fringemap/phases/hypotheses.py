@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 REACH = 3.5
 """How many standard errors a spot may lie from a lattice point, and a pair from a seed in each feature."""
 
-MAX_SEED_SPOTS = 40
-"""Pairs are made of so many spots, the first by score; the others can still join."""
+MAX_SEED_SPOTS = 32
+"""Pairs are made of so many spots, the strong and precise ones; the others can still join."""
+
+LARGEST_SEED_ERROR = 0.015
+"""Largest relative error of such a spot: a worse one tells hardly one lattice from another, and fits thousands."""
 
 SMALLEST_ANGLE = math.radians(9.0)
 """Pairs with a smaller angle do not fix a plane lattice."""
@@ -59,6 +62,8 @@ class Observed:
     """Geometric mean of the errors along its axes [1/Å]; (n,)."""
     g_shown: FloatArray
     """Probability that a spot is visible, in bins of |g| as in ``ZoneTable.miss``; beyond the last nothing is."""
+    seeds: IntArray
+    """Rows of the spots that make pairs, the best first."""
 
     def __len__(self) -> int:
         return len(self.g)
@@ -81,7 +86,15 @@ def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | No
     centre = np.asarray((np.arange(n_bins) + 0.5) * MISS_BIN, np.float64)
     shown: FloatArray = np.ones(n_bins) if visibility is None else np.clip(visibility(centre), 0.0, 1.0)
     sigma = np.asarray(np.linalg.det(covariance), np.float64) ** 0.25
-    return Observed(g, covariance, sigma, shown)
+    return Observed(g, covariance, sigma, shown, _seed_spots(spots, covariance))
+
+
+def _seed_spots(spots: Spots, covariance: FloatArray) -> IntArray:
+    error = np.sqrt(np.linalg.eigvalsh(covariance)[:, 1]) / spots.g
+    merit = np.where(error <= LARGEST_SEED_ERROR, spots.snr / error, -np.inf)
+    order = np.argsort(-merit, kind="stable")[:MAX_SEED_SPOTS]
+    seeds: IntArray = order[np.isfinite(merit[order])]
+    return seeds
 
 
 @dataclass(frozen=True)
@@ -390,8 +403,9 @@ def _logit(shown: FloatArray) -> FloatArray:
 
 
 def _make_pairs(observed: Observed) -> Pairs:
-    n = min(len(observed), MAX_SEED_SPOTS)
-    i, j = np.triu_indices(n, 1)
+    i, j = np.triu_indices(len(observed.seeds), 1)
+    best_first = np.argsort(i + j, kind="stable")
+    i, j = observed.seeds[i[best_first]], observed.seeds[j[best_first]]
     swap = observed.length[i] > observed.length[j]
     i, j = np.where(swap, j, i), np.where(swap, i, j)
     angle = np.arctan2(observed.g[:, 1], observed.g[:, 0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fringemap.phases.posterior import Explanation, Grain
-    from fringemap.records import FloatArray, Reflections, Scale, Spots
+    from fringemap.records import FloatArray, IntArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
 
 RIVAL_ODDS = 10.0
@@ -28,6 +28,9 @@ RIVAL_ODDS = 10.0
 
 SINGLES_EXPECTED = 0.5
 """Grains of a named phase that show a single spot, expected in a frame."""
+
+MAX_CANDIDATES = 20
+"""So many reflections are listed for a spot that has only its d."""
 
 SUSPECT_SIGMA = 2.5
 """A common scale error beyond this many of its own standard errors is flagged."""
@@ -172,19 +175,53 @@ def _nearest(frame: _Frame, spot: int, reference: int, probability: float) -> Ca
 
 def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[int, SpotMatch]:
     """Say of spots outside all grains what their d alone allows."""
+    if not frame.references:
+        return {row: _name_single(frame, row, _Singles.none(), named) for row in rows}
+    lines = np.concatenate([reflections.d_spacing for reflections in frame.references])
+    number = np.repeat(np.arange(len(frame.references)), [len(reflections) for reflections in frame.references])
+    begin = np.cumsum([0, *(len(reflections) for reflections in frame.references)])
+    log_prior = np.concatenate(_single_priors(frame, named))
     mean = frame.explanation.distortion.mean[0]
-    log_prior = _single_priors(frame, named)
-    found: dict[int, list[tuple[float, int, Candidate]]] = {row: [] for row in rows}
-    for number, reflections in enumerate(frame.references):
-        deviation = compute_deviation(frame.spots, reflections)
-        in_sigma = (deviation + mean) / frame.deviation_sigma[:, None]
-        for spot, row in np.argwhere(np.abs(in_sigma) <= frame.settings.tolerance_sigma):
-            if spot in found:
-                off = float(in_sigma[spot, row])
-                log_odds = float(log_prior[number][row]) + _log_density(frame, int(spot), off)
-                candidate = make_candidate(reflections, int(row), float(deviation[spot, row]), off)
-                found[spot].append((log_odds, number, candidate))
-    return {row: _name_single(frame, row, candidates, named) for row, candidates in found.items()}
+    n_free = len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
+    matches = {}
+    for spot in rows:
+        sigma = frame.deviation_sigma[spot]
+        deviation = frame.spots.d_spacing[spot] / lines - 1.0
+        in_sigma = (deviation + mean) / sigma
+        near = np.flatnonzero(np.abs(in_sigma) <= frame.settings.tolerance_sigma)
+        # Log density of a single spot over that of an unknown one: normal in log |g|, any direction.
+        density = -math.log(math.sqrt(2.0 * math.pi) * sigma) - math.log(math.pi * frame.spots.g[spot] ** 2)
+        log_odds = log_prior[near] - 0.5 * in_sigma[near] ** 2 + density
+        log_odds -= frame.explanation.log_null[spot] + math.log(max(1, n_free))
+        odds = np.exp(log_odds)
+        singles = _Singles(
+            number=number[near],
+            row=near - begin[number[near]],
+            deviation=deviation[near],
+            in_sigma=in_sigma[near],
+            share=odds / (1.0 + odds.sum()),
+        )
+        matches[spot] = _name_single(frame, spot, singles, named)
+    return matches
+
+
+@dataclass(frozen=True)
+class _Singles:
+    """Reflections whose d lies near that of one spot, n rows."""
+
+    number: IntArray
+    """Of the reference."""
+    row: IntArray
+    """In the reference."""
+    deviation: FloatArray
+    in_sigma: FloatArray
+    share: FloatArray
+    """Probability."""
+
+    @classmethod
+    def none(cls) -> _Singles:
+        whole, real = np.empty(0, np.int64), np.empty(0)
+        return cls(whole, whole, real, real, real)
 
 
 def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
@@ -197,38 +234,35 @@ def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     return priors
 
 
-def _log_density(frame: _Frame, spot: int, in_sigma: float) -> float:
-    """Log density of a single spot over that of an unknown one: normal in log |g|, any direction."""
-    sigma, g = frame.deviation_sigma[spot], frame.spots.g[spot]
-    density = -0.5 * in_sigma**2 - math.log(math.sqrt(2.0 * math.pi) * sigma) - math.log(math.pi * g**2)
-    free = len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
-    return float(density - frame.explanation.log_null[spot] - math.log(max(1, free)))
-
-
-def _name_single(frame: _Frame, row: int, found: Sequence[tuple[float, int, Candidate]], named: set[int]) -> SpotMatch:
-    if not found:
+def _name_single(frame: _Frame, row: int, found: _Singles, named: set[int]) -> SpotMatch:
+    if len(found.number) == 0:
         return SpotMatch(None, remark="no reflection within the errors")
-    odds = np.exp([log_odds for log_odds, _, _ in found])
-    shares = odds / (1.0 + odds.sum())
-    order = np.argsort(-shares, kind="stable")
-    candidates = tuple(replace(found[i][2], probability=float(shares[i])) for i in order)
-    of_phase: dict[int, float] = {}
-    for (_, number, _), share in zip(found, shares, strict=True):
-        of_phase[number] = of_phase.get(number, 0.0) + float(share)
-    best = max(of_phase, key=lambda number: of_phase[number])
-    phase = frame.references[best].phase
+    of_phase = np.bincount(found.number, weights=found.share, minlength=len(frame.references))
+    phases = np.unique(found.number)
+    best = int(phases[np.argmax(of_phase[phases])])
     doubtful = bool(int(frame.spots.flags[row]) & DOUBTFUL)
     restricted = bool(frame.settings.elements or frame.settings.phases)
-    unique = len(of_phase) == 1
+    unique = len(phases) == 1
     flags = Flag.SINGLE_SPOT | (Flag.NONE if unique else Flag.AMBIGUOUS)
+    order = np.argsort(-found.share, kind="stable")[:MAX_CANDIDATES]
     if not doubtful and of_phase[best] >= 0.5 and (best in named or (unique and restricted)):
-        first = next(c for c in candidates if c.phase == phase)
-        others = tuple(c for c in candidates if c is not first)
+        own = [i for i in order if found.number[i] == best]
+        first = own[0] if own else int(np.argmax(np.where(found.number == best, found.share, -1.0)))
+        others = tuple(_single_candidate(frame, found, int(i)) for i in order if i != first)
+        phase = frame.references[best].phase
         why = "which is in the frame" if best in named else "the only phase within the errors"
-        return SpotMatch(first, others, of_phase[best], flags, f"rests on its d alone: {phase}, {why}")
-    others_in_words = ", ".join(sorted({c.phase for c in candidates}))
-    remark = f"a single d, not enough for a name; within the errors: {others_in_words}"
-    return SpotMatch(None, candidates, 1.0 - of_phase[best], flags, remark)
+        remark = f"rests on its d alone: {phase}, {why}"
+        return SpotMatch(_single_candidate(frame, found, int(first)), others, float(of_phase[best]), flags, remark)
+    words = ", ".join(sorted(frame.references[number].phase for number in phases))
+    remark = f"a single d, not enough for a name; within the errors: {words}"
+    candidates = tuple(_single_candidate(frame, found, int(i)) for i in order)
+    return SpotMatch(None, candidates, 1.0 - float(of_phase[best]), flags, remark)
+
+
+def _single_candidate(frame: _Frame, found: _Singles, i: int) -> Candidate:
+    reflections = frame.references[int(found.number[i])]
+    candidate = make_candidate(reflections, int(found.row[i]), float(found.deviation[i]), float(found.in_sigma[i]))
+    return replace(candidate, probability=float(found.share[i]))
 
 
 def _gather(

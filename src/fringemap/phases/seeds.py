@@ -21,6 +21,11 @@ RATIO_BIN = 0.03
 ANGLE_BIN = 0.03
 """Sides of the cells that seeds are sorted into: about as far as a query reaches."""
 
+MAX_PAIRS = 600
+MAX_CELLS = 8
+MAX_FINDS = 400_000
+"""Bounds on a search: pairs, cells to either side, and seeds in all the cells. They hold a search below 100 MB."""
+
 _MARGIN = 16
 _ANGLES = math.ceil(math.pi / ANGLE_BIN) + 2 * _MARGIN
 _OFFSET = 8.0
@@ -66,7 +71,7 @@ class SeedIndex:
         return place
 
     def find(self, features: FloatArray, reach: FloatArray) -> tuple[IntArray, IntArray]:
-        """Find the seeds near pairs of spots.
+        """Find the seeds near pairs of spots, at most ``MAX_FINDS`` of them: the last pairs go without.
 
         Parameters
         ----------
@@ -80,13 +85,16 @@ class SeedIndex:
         IntArray, IntArray
             Row of the pair and row of the seed of each find.
         """
+        features, reach = features[:MAX_PAIRS], reach[:MAX_PAIRS]
         ratio_cell = np.floor(features[:, 1] / RATIO_BIN).astype(np.int64)
         angle_cell = np.floor(features[:, 2] / ANGLE_BIN).astype(np.int64)
         wide = np.ceil(reach.max(axis=0, initial=0.0) / (1.0, RATIO_BIN, ANGLE_BIN)).astype(int)
+        wide = np.minimum(wide, MAX_CELLS)
         step = np.array([(r, a) for r in range(-wide[1], wide[1] + 1) for a in range(-wide[2], wide[2] + 1)])
         cell = _cell(ratio_cell[:, None] + step[:, 0], angle_cell[:, None] + step[:, 1]) * _SPAN + _OFFSET
         low = np.searchsorted(self.key, cell + (features[:, 0] - reach[:, 0])[:, None])
         count = np.searchsorted(self.key, cell + (features[:, 0] + reach[:, 0])[:, None], side="right") - low
+        count[np.cumsum(count.sum(axis=1)) > MAX_FINDS] = 0
         pair = np.repeat(np.repeat(np.arange(len(features)), len(step)), count.ravel())
         begin = np.cumsum(count.ravel()) - count.ravel()
         seed = np.arange(int(count.sum())) + np.repeat(low.ravel() - begin, count.ravel())

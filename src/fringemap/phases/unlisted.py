@@ -59,12 +59,12 @@ class Lattices:
 
 
 def find_lattices(observed: Observed) -> Lattices:
-    """Make a lattice of each pair of spots and see which others lie on it.
+    """Make a lattice of each pair of strong spots and see which others lie on it.
 
     Lengths and directions of the pair are taken as uniform, as those of unknown spots are.
     """
     length = observed.length
-    first, second = np.triu_indices(len(observed), 1)
+    first, second = (observed.seeds[rows] for rows in np.triu_indices(len(observed.seeds), 1))
     area = _cross(observed.g[first], observed.g[second])
     keep = np.abs(area) > math.sin(SMALLEST_ANGLE) * length[first] * length[second]
     first, second, area = first[keep], second[keep], area[keep]
