@@ -18,6 +18,8 @@ _DEGREE = 4
 _LEAST_SEGMENT = 8
 _MOST_POINTS = 300
 _LEAST_SIGMA = 3.0
+_LEAST_JUMP_SIGMA = 5.0
+"""The best of many places is judged: a jump must exceed its error by more than a value measured once."""
 _LEAST_GAIN = 3.0
 _LEAST_FALL = 0.2
 """A curve that falls by less than this share over the frames has no decay constant worth naming."""
@@ -222,7 +224,7 @@ def _change(curve: _Curve, start: int, middle: int, end: int) -> Change | None:
     first, last = _interval(-cost)
     whole = float(curve.costs(np.array([start]), np.array([end]))[0])
     is_step, value, sigma = _jump(curve, start, middle, end)
-    if abs(value) < _LEAST_SIGMA * sigma:
+    if abs(value) < _LEAST_JUMP_SIGMA * sigma:
         return None
     return Change(middle, int(places[first]), int(places[last]), whole - float(cost.min()), is_step, value, sigma)
 
