@@ -184,7 +184,7 @@ def test_a_video_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_without_an_encoder_the_video_is_a_gif(tmp_path, monkeypatch):
-    monkeypatch.setattr("fringemap.report.video.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("fringemap.report.video.importlib.util.find_spec", lambda _: None)
     write_results(results(), folder=tmp_path, settings=ReportSettings(dpi=40), provenance={})
     assert not (tmp_path / "evolution.mp4").exists()
     with Pillow.open(tmp_path / "evolution.gif") as image:
