@@ -127,15 +127,7 @@ def _show_stacked(axes: Axes, series: Series, styles: Mapping[str, PhaseStyle]) 
     for evolution in phase_evolutions(series):
         top = floor + 100.0 * _joined(evolution.area_fraction)
         style = style_for(styles, evolution.phase)
-        axes.fill_between(
-            x,
-            floor,
-            top,
-            facecolor=(*mpl.colors.to_rgb(style.colour), 0.6),
-            edgecolor="none",
-            hatch=style.hatch or None,
-        )
-        axes.plot(x, top, color="white", linewidth=0.6)
+        axes.fill_between(x, floor, top, facecolor=style.colour, edgecolor="white", linewidth=0.6)
         floor = top
     axes.set_ylim(0.0, max(1.08 * float(floor.max(initial=0.0)), 1e-9))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Plane = tuple[int, int, int]
 _PURE = 0.9
 _THROUGHOUT = 0.9
+_SHORT_SERIES = 5
 _AREA_FIELDS = ("intensity", "intensity_sigma", "area_fraction", "area_sigma")
 
 
@@ -40,14 +41,16 @@ def compute_evolutions(
 
     Notes
     -----
-    A spot counts for the phase of its track, also in frames where the spot alone had no name, or another. Area and
+    A spot counts for the phase of its track, also in frames where the spot alone had no name, or another; one that is
+    seen in a single frame of five or more does not count. Area and
     intensity come from the map that holds all but a tenth of the phase's energy (snr²), and of whose energy all but a
     tenth is the phase's; a frame whose map mixes two phases has neither.
     """
-    phases = list(dict.fromkeys(track.phase for track in tracks if track.phase != UNKNOWN))
+    least = 1 if len(frames) < _SHORT_SERIES else 2
+    counted = [track for track in tracks if track.phase != UNKNOWN and len(track) >= least]
     made = []
-    for phase in phases:
-        mine = [track for track in tracks if track.phase == phase]
+    for phase in dict.fromkeys(track.phase for track in counted):
+        mine = [track for track in counted if track.phase == phase]
         made.append(_evolution(frames, mine, None, _maps_of(phase, frames, tracks, track_of)))
         families: dict[float, list[Track]] = defaultdict(list)
         for track in mine:
