@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from deadly_work import work_that_can_kill
 from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap import batch
-from fringemap.batch import analyze, analyze_inputs
+from fringemap.batch import analyze, analyze_inputs, work
 from fringemap.errors import CalibrationError, OutputError, StructureError
 from fringemap.io import write_mrc
 from fringemap.records import FrameResult, ScaleSource
@@ -103,28 +102,22 @@ def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path
     frames = [image, np.full_like(image, 7.0), image]
     path = write_mrc(tmp_path / "s.mrc", frames, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
     told: list[tuple[str, int, int]] = []
-    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, progress=lambda *said: told.append(said))
+    (result,) = analyze_inputs(
+        [path], tmp_path / "out", settings=QUICK, workers=1, progress=lambda *said: told.append(said)
+    )
     assert [failure.frame for failure in result.failures] == [1]
     assert result.summary["status"] == "partly failed"
     assert {line["frame"] for line in rows(tmp_path / "out" / "s" / "spots.csv")} == {"0", "2"}
-    assert told == [("s", 1, 3), ("s", 2, 3), ("s", 3, 3)]
-
-
-def test_a_process_that_dies_loses_its_own_input_only(tmp_path: Path) -> None:
-    inputs = [tmp_path / f"{name}.mrc" for name in ("a", "deadly", "b", "c")]
-    results = batch._in_processes(work_that_can_kill, inputs, 2, None)
-    assert [r.path for r in results] == inputs
-    assert [len(r.failures) for r in results] == [0, 1, 0, 0]
-    assert "deadly.mrc" in results[1].failures[0].message
+    assert told == [("s", done, 3) for done in range(4)]
 
 
 def test_a_fault_of_our_own_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr(batch, "analyze_frame", fail)
+    monkeypatch.setattr(work, "analyze_frame", fail)
     (result,) = analyze_inputs([write_lif(tmp_path / "a.mrc")], tmp_path / "out", settings=QUICK)
-    assert result.folder is None
+    assert result.summary["status"] == "failed"
     assert "ZeroDivisionError in test_batch.py, line" in result.failures[0].message
     assert "by nought" in rows(tmp_path / "out" / "errors.csv")[0]["message"]
 
@@ -133,7 +126,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_analysed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_lif(tmp_path / "a.mrc")
-    monkeypatch.setattr(batch, "analyze_input", lambda *_, **__: pytest.fail("analysed in vain"))
+    monkeypatch.setattr(work, "analyze_frame", lambda *_, **__: pytest.fail("analysed in vain"))
     with pytest.raises(OutputError, match="choose another folder"):
         analyze_inputs([path], path / "out", settings=QUICK)
 

@@ -56,7 +56,7 @@ def main() -> None:
     except FringemapError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("stopped; what was finished is on disk", 130)
+        _fail("stopped; what was finished is on disk, and --resume does the rest", 130)
 
 
 def _fail(message: str, status: int) -> None:
@@ -163,13 +163,19 @@ def analyze_command(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes at most (default: all cores)")
     ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Work on the Dask cluster of this scheduler instead")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what OUT holds already; do what is missing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary for programs")] = False,
 ) -> None:
     """Find spots, name phases and map them: tables, maps, figures and a page for each input."""
     from fringemap.batch import analyze_inputs
 
     with _progress() as tell:
-        results = analyze_inputs(inputs, out, settings=settings, workers=workers, progress=tell)
+        results = analyze_inputs(
+            inputs, out, settings=settings, workers=workers, scheduler=scheduler, resume=resume, progress=tell
+        )
     failures = [failure for result in results for failure in result.failures]
     if as_json:
         _print_json([_as_json(result) for result in results])

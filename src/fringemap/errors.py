@@ -8,7 +8,8 @@
     ├── SettingsError         a setting, option or settings file makes no sense
     ├── StructureError        a crystal structure or table of d-spacings is unusable
     ├── ModelError            a detector's model package is missing or does not fit
-    └── OutputError           a result cannot be written
+    ├── OutputError           a result cannot be written
+    └── WorkerError           a worker process, or the cluster that should do the work, is lost
 
 Every message is one sentence for a microscopist: what (with its value and unit), why, and the way out.
 """
@@ -40,3 +41,7 @@ class ModelError(FringemapError):
 
 class OutputError(FringemapError):
     """A result cannot be written."""
+
+
+class WorkerError(FringemapError):
+    """A worker process died at its work, or the cluster that should do it does not answer."""

@@ -1,0 +1,22 @@
+"""Many inputs: shared out over workers, safe against faults, watched, repeated. A bad one never ends the rest.
+
+The names are loaded when they are first used: a worker that starts needs little of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fringemap.batch.frame import analyze
+    from fringemap.batch.run import analyze_input, analyze_inputs
+    from fringemap.batch.work import InputResult
+
+__all__ = ["InputResult", "analyze", "analyze_input", "analyze_inputs"]
+
+_MODULES = {"InputResult": "work", "analyze": "frame", "analyze_input": "run", "analyze_inputs": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fringemap.batch' has no attribute {name!r}")
+    return getattr(import_module(f"fringemap.batch.{_MODULES[name]}"), name)

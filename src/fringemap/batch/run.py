@@ -1,0 +1,333 @@
+"""Many inputs: their frames shared out over workers, their files written, and an overview over all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fringemap.batch.executors import DaskExecutor, InlineExecutor, ProcessExecutor, run_tasks
+from fringemap.batch.journal import earlier_origins, origin_of
+from fringemap.batch.work import (
+    Analyze,
+    InputResult,
+    Job,
+    Open,
+    Opened,
+    Write,
+    close_series,
+    do_task,
+    failed_input,
+    failure_of,
+    guarded,
+    open_input,
+    write_input,
+)
+from fringemap.errors import FringemapError, OutputError, ReadError, SettingsError, WorkerError
+from fringemap.io import find_inputs, read
+from fringemap.pipeline import load_phases
+from fringemap.report import write_errors_csv, write_index, write_summary_csv
+from fringemap.report.atomic import write_text, writing
+from fringemap.report.lines import all_statuses
+from fringemap.settings import AnalysisSettings, settings_to_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from fringemap.batch.executors import Done, Executor
+    from fringemap.batch.journal import Origin
+    from fringemap.batch.work import Task
+    from fringemap.records import FrameResult, Truth
+    from fringemap.report import Failure
+
+    Progress = Callable[[str, int, int], None]
+
+SETTINGS_NAME = "settings.toml"
+_RESERVE_NAME = ".reserve"
+_RESERVE_BYTES = 256 * 1024
+
+
+def analyze_inputs(
+    patterns: Sequence[str | Path],
+    out: Path,
+    *,
+    settings: AnalysisSettings | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[InputResult]:
+    """Analyse files, folders and globs, and write everything under ``out``.
+
+    Parameters
+    ----------
+    patterns
+        What ``find_inputs`` understands. One that matches nothing becomes a failure, and the others go on.
+    out
+        Folder for the results; each input gets a folder of its own in it.
+    workers
+        Processes at most, which share inputs and the frames of each; all cores if left out. With 1, or for a single
+        frame, all is done in this process.
+    scheduler
+        Address of a running Dask scheduler, whose workers do it instead; they must see the same folders.
+    resume
+        Keep what an earlier run left in ``out``, whole or not, and do only what is missing.
+    progress
+        Told a name, and how many of how many are done: frames of the input of that name, or ``"inputs"``.
+
+    Returns
+    -------
+    list of InputResult
+        One for each input and each pattern that failed, in the order given.
+
+    Raises
+    ------
+    StructureError, SettingsError
+        The phases that the settings name cannot be loaded, or ``out`` holds results of other settings that were to be
+        kept; nothing has been done then.
+    WorkerError
+        The cluster does not answer.
+    OutputError
+        ``out`` or the overview cannot be written.
+    """
+    settings = settings or AnalysisSettings()
+    origin = origin_of(settings, load_phases(settings))
+    inputs, failed = _collect(patterns)
+    folders = name_folders(inputs, out)
+    if resume:
+        _refuse_others(origin, folders.values())
+    ledger = _Ledger(len(inputs), progress)
+    with _overview(out, settings, ledger, failed), choose_executor(inputs, settings, workers, scheduler) as executor:
+        threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
+        jobs = [
+            Job(number, path, folder, settings, origin, threads, resume)
+            for number, (path, folder) in enumerate(folders.items())
+        ]
+        # Workers on other machines were started in other folders.
+        run_jobs([_with_whole_paths(job) for job in jobs] if scheduler else jobs, executor, ledger)
+    return [*ledger.in_order(), *failed]
+
+
+def choose_executor(
+    inputs: Sequence[Path], settings: AnalysisSettings, workers: int | None, scheduler: str | None
+) -> Executor:
+    """Choose where to work: processes only where there is more than one frame to share out."""
+    if scheduler:
+        return DaskExecutor(scheduler)
+    n_workers = workers or os.cpu_count() or 1
+    if len(inputs) == 1:
+        n_workers = min(n_workers, _n_frames(inputs[0], settings))
+    return InlineExecutor() if n_workers == 1 or not inputs else ProcessExecutor(n_workers)
+
+
+def _n_frames(path: Path, settings: AnalysisSettings) -> int:
+    try:
+        with read(path, settings=settings.read) as series:
+            return len(series)
+    except FringemapError:
+        return 1  # what is wrong will be said when its turn comes
+
+
+def _with_whole_paths(job: Job) -> Job:
+    return replace(job, path=job.path.absolute(), folder=job.folder.absolute())
+
+
+def _collect(patterns: Sequence[str | Path]) -> tuple[list[Path], list[InputResult]]:
+    """Inputs of all patterns, each once, and the patterns that failed."""
+    inputs: dict[Path, None] = {}
+    failed = []
+    for pattern in patterns:
+        try:
+            inputs.update(dict.fromkeys(find_inputs([pattern])))
+        except ReadError as error:
+            failed.append(failed_input(Path(pattern), error))
+    return list(inputs), failed
+
+
+def name_folders(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Choose a folder for each input, named by its stem; with its ending or a number where stems are equal."""
+    stems = [path.name if path.is_dir() else path.stem for path in inputs]
+    folders: dict[Path, Path] = {}
+    for path, stem in zip(inputs, stems, strict=True):
+        name = stem if stems.count(stem) == 1 else path.name
+        number = 2
+        taken = {folder.name for folder in folders.values()}
+        unique = name
+        while unique in taken:
+            unique, number = f"{name}-{number}", number + 1
+        folders[path] = out / unique
+    return folders
+
+
+def _refuse_others(origin: Origin, folders: Iterable[Path]) -> None:
+    """Results of other settings must not stand beside those to come."""
+    for folder in folders:
+        for earlier in earlier_origins(folder):
+            if differences := origin.differences(earlier):
+                raise SettingsError(
+                    f"{folder} holds results made in another way ({'; '.join(differences[:5])}); to resume, use what "
+                    "was used then, else choose another folder with -o or leave --resume out"
+                )
+
+
+@contextmanager
+def _overview(out: Path, settings: AnalysisSettings, ledger: _Ledger, failed: Sequence[InputResult]) -> Iterator[None]:
+    """Write the overview over what the block has done, even if it is interrupted or the disk is full."""
+    reserve = out / _RESERVE_NAME
+    _make_folder(out)
+    write_text(out / SETTINGS_NAME, settings_to_toml(settings))
+    with writing(reserve):
+        # Room to say, on a full disk, that it is full; random, since some file systems compress.
+        reserve.write_bytes(os.urandom(_RESERVE_BYTES))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            reserve.unlink(missing_ok=True)
+        write_overview(out, [*ledger.in_order(), *failed])
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made: {error.strerror}; choose another folder with -o") from error
+
+
+def write_overview(out: Path, results: Sequence[InputResult]) -> None:
+    """Write ``summary.csv``, ``errors.csv`` and ``index.html``.
+
+    Raises
+    ------
+    OutputError
+        One of them cannot be written.
+    """
+    write_errors_csv(out / "errors.csv", [failure for result in results for failure in result.failures])
+    write_summary_csv(out / "summary.csv", [result.summary for result in results])
+    write_index(out / "index.html", [_index_entry(result) for result in results])
+
+
+def _index_entry(result: InputResult) -> dict[str, Any]:
+    folder = result.folder or result.path
+    return {"folder": folder.name, "summary": result.summary, "frames": all_statuses([], result.failures)}
+
+
+@dataclass
+class _Frames:
+    """How far the frames of one input are."""
+
+    opened: Opened
+    left: int
+    failures: list[Failure] = field(default_factory=list)
+
+
+class _Ledger:
+    """Knows what follows from what is done: frames from an input, its files from its frames."""
+
+    def __init__(self, n_jobs: int, progress: Progress | None) -> None:
+        self._results: dict[int, InputResult] = {}
+        self._n_jobs = n_jobs
+        self._progress = progress or (lambda *_: None)
+        self._frames: dict[int, _Frames] = {}
+
+    def in_order(self) -> list[InputResult]:
+        """Give the results so far, in the order of the inputs."""
+        return [self._results[number] for number in sorted(self._results)]
+
+    def follow(self, done: Done) -> Iterable[Any]:
+        """Take note of a task that came back, and give the tasks that follow from it."""
+        task = done.task
+        if isinstance(task, Analyze):
+            return self._after_frame(task.opened, task.position, done)
+        job = _job(task)
+        value = done.value if done.error is None else failed_input(job.path, _named(job.path, done.error))
+        return self._after_opening(value) if isinstance(value, Opened) else self._end(job, value)
+
+    def _after_opening(self, opened: Opened) -> Iterable[Any]:
+        frames = self._frames[opened.job.number] = _Frames(opened, len(opened.missing))
+        self._tell(frames)
+        return [Write(opened, ())] if not frames.left else (Analyze(opened, i) for i in opened.missing)
+
+    def _after_frame(self, opened: Opened, position: int, done: Done) -> Iterable[Any]:
+        frames, path = self._frames[opened.job.number], opened.job.path
+        failure = done.value if done.error is None else failure_of(path, position, _named(path, done.error))
+        if failure is not None:
+            frames.failures.append(failure)
+        frames.left -= 1
+        self._tell(frames)
+        return () if frames.left else [Write(opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
+
+    def _end(self, job: Job, result: InputResult) -> Iterable[Any]:
+        self._results[job.number] = result
+        self._frames.pop(job.number, None)
+        if self._n_jobs > 1:
+            self._progress("inputs", len(self._results), self._n_jobs)
+        return ()
+
+    def _tell(self, frames: _Frames) -> None:
+        opened = frames.opened
+        if opened.n_frames > 1:
+            self._progress(opened.job.folder.name, opened.n_frames - frames.left, opened.n_frames)
+
+
+def _named(path: Path, error: Exception) -> Exception:
+    return WorkerError(f"{path.name}: {error}") if isinstance(error, WorkerError) else error
+
+
+def _job(task: Task) -> Job:
+    return task.job if isinstance(task, Open) else task.opened.job
+
+
+def _number(task: Task) -> float:
+    """Earlier inputs first, so that their files are there early and few journals are open."""
+    return float(_job(task).number)
+
+
+def run_jobs(jobs: Sequence[Job], executor: Executor, ledger: _Ledger) -> None:
+    """Do all jobs, and write down how they end."""
+    try:
+        for _ in run_tasks(executor, do_task, (Open(job) for job in jobs), then=ledger.follow, rank=_number):
+            pass
+    finally:
+        close_series()
+
+
+def analyze_input(
+    path: Path,
+    folder: Path,
+    settings: AnalysisSettings,
+    *,
+    threads: int = 1,
+    truth: Truth | None = None,
+    watch: Callable[[FrameResult], None] | None = None,
+) -> InputResult:
+    """Analyse all frames of one input in this process and write its results; what fails is named, not raised.
+
+    Parameters
+    ----------
+    path
+        A file, a stack, or a folder of numbered frames.
+    folder
+        Where the results go.
+    settings
+        Of every step.
+    threads
+        Of the large transforms.
+    truth
+        What a simulated frame really holds; the page then sets it beside what was found.
+    watch
+        Given each frame's result, in their order.
+    """
+
+    def do() -> InputResult:
+        origin = origin_of(settings, load_phases(settings))
+        opened = open_input(Job(0, path, folder, settings, origin, threads), truth=truth, watch=watch)
+        if isinstance(opened, InputResult):
+            return opened
+        failures = [f for i in opened.missing if (f := do_task(Analyze(opened, i))) is not None]
+        return write_input(opened, failures, truth=truth, watch=watch)
+
+    result: InputResult = guarded(path, do)
+    return result

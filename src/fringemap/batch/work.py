@@ -1,0 +1,363 @@
+"""What a worker does: open an input, analyse one of its frames, write its files. Everything here can be pickled.
+
+An input of one frame is analysed and written at once. Of a longer one, each frame is a task of its own, whose result
+goes into the journal; when all are there, they are read in their order and the files are written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import traceback
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fringemap.batch.journal import Journal, Origin, fingerprint, read_origin
+from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
+from fringemap.io import read, sha256
+from fringemap.pipeline import analyze_frame, load_phases
+from fringemap.records import FrameResult
+from fringemap.report import Failure, write_results
+from fringemap.report.lines import summarise
+from fringemap.report.results import PAGE_NAME
+from fringemap.report.run import RUN_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from fringemap.io import FrameSeries
+    from fringemap.records import Reflections, Truth
+    from fringemap.settings import AnalysisSettings
+
+log = logging.getLogger(__name__)
+
+RESUME_HINT = "then repeat the run with --resume"
+
+
+@dataclass(frozen=True)
+class InputResult:
+    """How the analysis of one input ended."""
+
+    path: Path
+    folder: Path | None
+    """Where its results lie; None if there are none."""
+    page: Path | None
+    summary: Mapping[str, Any]
+    """Its row of ``summary.csv``."""
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input, and what is to be done with it."""
+
+    number: int
+    """Its place among the inputs."""
+    path: Path
+    folder: Path
+    """Of its results."""
+    settings: AnalysisSettings
+    origin: Origin
+    """Of the results, but for the input's fingerprint."""
+    threads: int = 1
+    """Of the large transforms."""
+    resume: bool = False
+    """Results of the same origin are kept."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """Task: look at an input. Gives ``Opened``, or ``InputResult`` where that was all."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An input with frames to be analysed."""
+
+    job: Job
+    n_frames: int
+    origin: Origin
+    stamp: tuple[tuple[str, int, int], ...]
+    """Name, size and time of change of its files."""
+    missing: tuple[int, ...]
+    """Positions of the frames to be analysed."""
+    series: Mapping[str, Any]
+    """What the record of the run says of it."""
+
+
+@dataclass(frozen=True)
+class Analyze:
+    """Task: analyse one frame and put its result into the journal. Gives None, or the ``Failure`` of the frame."""
+
+    opened: Opened
+    position: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """Task: write the files of an input whose frames are done. Gives ``InputResult``."""
+
+    opened: Opened
+    failures: tuple[Failure, ...]
+
+
+Task = Open | Analyze | Write
+
+
+def do_task(task: Task) -> Any:
+    """Do any of the tasks; what goes wrong with a frame or an input is returned, not raised."""
+    match task:
+        case Open(job):
+            return guarded(job.path, lambda: open_input(job))
+        case Analyze(opened, position):
+            return _analyze_into_journal(opened, position)
+        case Write(opened, failures):
+            return guarded(opened.job.path, lambda: write_input(opened, failures))
+
+
+def guarded(path: Path, do: Callable[[], Any]) -> Any:
+    """Make any error the ``InputResult`` of this input: it is lost, the others must not be."""
+    try:
+        return do()
+    except Exception as error:  # a fault of ours as well
+        if not isinstance(error, FringemapError):
+            log.info("%s", path, exc_info=True)
+        return failed_input(path, error)
+
+
+def failed_input(path: Path, error: Exception) -> InputResult:
+    """Say how an input failed as a whole."""
+    failure = failure_of(path, None, error)
+    return InputResult(path, None, None, summarise(path.name, [], [failure], None), (failure,))
+
+
+def failure_of(path: Path, frame: int | None, error: Exception) -> Failure:
+    """Put an error into the words of ``errors.csv``."""
+    message = str(error) if isinstance(error, FringemapError) else _own_fault(error)
+    if isinstance(error, OutputError):
+        message = f"{message}; {RESUME_HINT}"
+    return Failure(str(path), frame, type(error).__name__, message)
+
+
+def _own_fault(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" in {Path(step.filename).name}, line {step.lineno}" for step in where)
+    return f"a fault in fringemap ({type(error).__name__}{place}: {error}); please report it"
+
+
+def open_input(
+    job: Job, *, truth: Truth | None = None, watch: Callable[[FrameResult], None] | None = None
+) -> Opened | InputResult:
+    """Look at an input: what is left to do? A single frame is analysed and written at once.
+
+    Raises
+    ------
+    FringemapError
+        The input cannot be read, has no pixel size, or its folder cannot be written.
+    """
+    stamp = stamp_of(job.path)
+    with read(job.path, settings=job.settings.read) as series:
+        require_scale(series)
+        origin = replace(job.origin, input_sha256=sha256(job.path))
+        finished = _finished_before(job, origin) if job.resume else None
+        if finished is not None:
+            return finished
+        journal = Journal(job.folder)
+        journal.begin(origin, keep=job.resume)
+        missing = sorted(set(range(len(series))) - journal.done())
+        opened = Opened(job, len(series), origin, stamp, tuple(missing), _described(series))
+        if len(series) > 1 or not missing:
+            return opened
+        return _write(opened, _watched(_analyze_frames(opened, series), watch), truth)
+
+
+def write_input(
+    opened: Opened,
+    failures: Iterable[Failure] = (),
+    *,
+    truth: Truth | None = None,
+    watch: Callable[[FrameResult], None] | None = None,
+) -> InputResult:
+    """Write the files of an input from its journal, and remove that if every frame is there.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written; the journal stays.
+    ReadError
+        The input has changed since it was opened.
+    """
+    close_series()
+    return _write(opened, _watched(_from_journal(opened, failures), watch), truth)
+
+
+def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Truth | None) -> InputResult:
+    job = opened.job
+    written = write_results(
+        _unchanged(results, opened),
+        folder=job.folder,
+        settings=job.settings.report,
+        provenance=_provenance(opened),
+        truth=truth,
+        series=job.settings.series,
+        dose_rate=job.settings.read.dose_rate,
+    )
+    if not written.failures:
+        Journal(job.folder).remove()
+    return InputResult(job.path, job.folder, written.page, written.summary, written.failures, opened.series["warnings"])
+
+
+def _unchanged(results: Iterator[FrameResult | Failure], opened: Opened) -> Iterator[FrameResult | Failure]:
+    """Pass results on, and refuse at their end if the input is another by then; one that is gone may be."""
+    yield from results
+    if opened.job.path.exists() and stamp_of(opened.job.path) != opened.stamp:
+        raise ReadError(
+            f"{opened.job.path.name} changed while it was analysed; repeat the run with --resume when it is complete"
+        )
+
+
+def _watched(
+    results: Iterator[FrameResult | Failure], watch: Callable[[FrameResult], None] | None
+) -> Iterator[FrameResult | Failure]:
+    for result in results:
+        if watch and isinstance(result, FrameResult):
+            watch(result)
+        yield result
+
+
+def _from_journal(opened: Opened, failures: Iterable[Failure]) -> Iterator[FrameResult | Failure]:
+    journal, failed = Journal(opened.job.folder), {failure.frame: failure for failure in failures}
+    for position in range(opened.n_frames):
+        if position in failed:
+            yield failed[position]
+            continue
+        try:
+            yield journal.load(position)
+        except ReadError as error:
+            yield failure_of(opened.job.path, position, error)
+
+
+def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult | Failure]:
+    for position in opened.missing:
+        try:
+            yield _analyzed(opened, series, position)
+        except Exception as error:  # a fault of ours as well: the other frames must not be lost
+            yield failure_of(opened.job.path, position, error)
+
+
+def _analyze_into_journal(opened: Opened, position: int) -> Failure | None:
+    try:
+        result = _analyzed(opened, _open_series(opened), position)
+        Journal(opened.job.folder).save(position, result)
+    except Exception as error:  # see above
+        return failure_of(opened.job.path, position, error)
+    return None
+
+
+def _analyzed(opened: Opened, series: FrameSeries, position: int) -> FrameResult:
+    job = opened.job
+    references = _references(job.settings, job.origin.phases_sha256)
+    result = analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
+    return replace(result, warnings=(*series.warnings, *result.warnings))
+
+
+@lru_cache(maxsize=2)
+def _references(settings: AnalysisSettings, phases_sha256: str) -> tuple[Reflections, ...]:
+    """Load the phases once a process; those of the run, and no others."""
+    references = load_phases(settings)
+    if fingerprint(references) != phases_sha256:
+        raise StructureError("the files that define the phases changed during the run; start it again")
+    return references
+
+
+_open = threading.local()
+"""The series that this thread has open: to open a large file anew takes longer than to read one of its frames."""
+
+
+def _open_series(opened: Opened) -> FrameSeries:
+    key = (opened.job.path, opened.job.settings.read, opened.stamp)
+    if getattr(_open, "key", None) != key:
+        close_series()
+        _open.series, _open.key = read(opened.job.path, settings=opened.job.settings.read), key
+    series: FrameSeries = _open.series
+    return series
+
+
+def close_series() -> None:
+    """Close what this thread has open."""
+    if getattr(_open, "key", None) is not None:
+        _open.key = None
+        _open.series.close()
+
+
+def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of a file, or of the files in a folder.
+
+    Raises
+    ------
+    ReadError
+        It is not there.
+    """
+    try:
+        files = sorted(p for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else [path]
+        return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file())
+    except OSError as error:
+        raise ReadError(f"{path} does not exist; check the name") from error
+
+
+def require_scale(series: FrameSeries) -> None:
+    """Refuse a series without a pixel size.
+
+    Raises
+    ------
+    CalibrationError
+        With the reader's reason.
+    """
+    if series.scale is None:
+        # The reader's first warning says why, and the way out.
+        reason = series.warnings[0] if series.warnings else "the pixel size is unknown; give it with --pixel-size"
+        raise CalibrationError(f"{series.path.name}: {reason}")
+
+
+def _finished_before(job: Job, origin: Origin) -> InputResult | None:
+    """Give the result of an earlier run of the same origin, if all its frames were done."""
+    record = job.folder / RUN_NAME
+    if read_origin(record) != origin:
+        return None
+    run = json.loads(record.read_text(encoding="utf-8"))
+    if run["status"] != "done":
+        return None
+    # A run that was killed after its last file was written.
+    Journal(job.folder).remove()
+    page = job.folder / PAGE_NAME
+    warnings = tuple(run["series"]["warnings"])
+    return InputResult(job.path, job.folder, page if page.exists() else None, run["summary"], (), warnings)
+
+
+def _described(series: FrameSeries) -> dict[str, Any]:
+    return {
+        "format": series.format,
+        "n_frames": len(series),
+        "times_source": series.times_source,
+        "metadata": dict(series.metadata),
+        "warnings": series.warnings,
+    }
+
+
+def _provenance(opened: Opened) -> dict[str, Any]:
+    path = opened.job.path
+    return {
+        "input": path.name,
+        "inputs": [{"path": str(path.absolute()), "sha256": opened.origin.input_sha256}],
+        "settings": opened.job.settings,
+        "phases_sha256": opened.origin.phases_sha256,
+        "series": opened.series,
+        "versions": {name: version(name) for name in ("numpy", "scipy", "gemmi", "rosettasciio")},
+    }
