@@ -60,10 +60,13 @@ def fit_decay(x: FloatArray, y: FloatArray, sigma: FloatArray) -> Decay | None:
     -------
     Decay or None
         None with fewer than 6 points, where y does not fall by a fifth, or where a constant explains it nearly as
-        well. Errors are enlarged by the root of chi-square over its degrees of freedom where that exceeds 1.
+        well. No error counts as smaller than their median; all are enlarged by the root of chi-square over its degrees
+        of freedom where that exceeds 1.
     """
     if len(x) < _LEAST_POINTS or np.ptp(x) <= 0:
         return None
+    # A few points with very small errors must not outweigh all others: errors of areas are those of noise alone.
+    sigma = np.maximum(sigma, float(np.median(sigma)))
     span = float(np.ptp(x))
     place = (x - x[0]) / span
 
