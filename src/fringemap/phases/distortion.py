@@ -7,6 +7,7 @@ about them is a Gaussian too, so that grains are added and taken away by adding 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 ELLIPSE_SIGMA = 0.005
 """Prior standard deviation of e1 and e2: axes differ by 2 e, so that 2 % is a distortion of two sigma."""
+
+WIDE_ELLIPSE_SIGMA = 0.02
+"""The same for a frame that is badly distorted: a slow scan, an oblong picture, lenses out of adjustment."""
+
+WIDE_PROBABILITY = 0.15
+"""Prior probability that a frame is badly distorted."""
 
 STRAIN_SIGMA = 0.003
 """Standard deviation of the strain of a grain, in each of (s, e1, e2): stress, bending and local distortion."""
@@ -64,11 +71,21 @@ class Distortion:
         return Distortion(precision, pull)
 
 
-def prior_distortion(scale_sigma: float) -> Distortion:
+def prior_distortion(scale_sigma: float, *, ellipse_sigma: float = ELLIPSE_SIGMA) -> Distortion:
     """Before any grain: no scale error and no ellipse, within the errors [relative]."""
     # A scale without any error would make the matrix singular; a millionth is as good as none.
-    sigma = np.array([max(scale_sigma, 1e-6), ELLIPSE_SIGMA, ELLIPSE_SIGMA])
+    sigma = np.array([max(scale_sigma, 1e-6), ellipse_sigma, ellipse_sigma])
     return Distortion(np.diag(sigma**-2.0), np.zeros(3))
+
+
+def distortion_priors(scale_sigma: float) -> tuple[tuple[float, Distortion], ...]:
+    """Prior probability and prior of a frame with the usual ellipse, and of a badly distorted one."""
+    wide = math.hypot(scale_sigma, WIDE_ELLIPSE_SIGMA)
+    return (
+        (1.0 - WIDE_PROBABILITY, prior_distortion(scale_sigma)),
+        # Where directions differ by so much, one pixel size cannot be better known.
+        (WIDE_PROBABILITY, prior_distortion(wide, ellipse_sigma=WIDE_ELLIPSE_SIGMA)),
+    )
 
 
 def without_strain(precision: FloatArray, pull: FloatArray) -> tuple[FloatArray, FloatArray]:

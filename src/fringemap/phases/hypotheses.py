@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from fringemap.phases.candidates import LATTICE_SIGMA, compute_relative_sigma
+from fringemap.phases.candidates import FWHM_PER_SIGMA, LATTICE_SIGMA, compute_relative_sigma
 from fringemap.phases.distortion import Distortion, columns, without_strain
 from fringemap.phases.zones import MISS_BIN
+from fringemap.records import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,9 @@ LARGEST_SEED_ERROR = 0.015
 
 SMALLEST_ANGLE = math.radians(9.0)
 """Pairs with a smaller angle do not fix a plane lattice."""
+
+SHARED_SPREAD = 0.25
+"""Where several grains share a spot, the one meant lies off its centre by this share of the spot's spread."""
 
 MAX_HYPOTHESES = 12_000
 BLOCK = 1024
@@ -81,6 +85,8 @@ def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | No
     spread = (compute_relative_sigma(spots) * spots.g) ** 2
     fit = np.where(refined[:, None, None], spots.covariance, 0.0)
     isotropic = np.where(refined, (LATTICE_SIGMA * spots.g) ** 2, spread)
+    shared = (spots.flags & int(Flag.SEVERAL_GRAINS)) != 0
+    isotropic = isotropic + np.where(shared, (SHARED_SPREAD * spots.width / FWHM_PER_SIGMA) ** 2, 0.0)
     covariance = fit + isotropic[:, None, None] * np.eye(2)
     n_bins = int(np.ceil(1.02 * spots.g.max() / MISS_BIN))
     centre = np.asarray((np.arange(n_bins) + 0.5) * MISS_BIN, np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fringemap.errors import SettingsError
 from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
-from fringemap.phases.distortion import prior_distortion
+from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
@@ -66,11 +66,12 @@ def match_spots(
     elif settings.match == "nearest":
         named = match_nearest(spots, references, scale=scale)
     elif settings.match == "posterior":
-        prior, certain = prior_distortion(scale.sigma), _standard(references, settings.internal_standard)
+        certain = _standard(references, settings.internal_standard)
+        priors = distortion_priors(scale.sigma)
         for number in certain:
-            prior = fit_distortion(spots, references[number], scale_sigma=scale.sigma)
+            priors = ((1.0, fit_distortion(spots, references[number], scale_sigma=scale.sigma)),)
         explanation = explain_spots(
-            spots, references, prior=prior, n_decoys=settings.decoys, certain=certain, visibility=visibility
+            spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
         )
         return name_spots(spots, references, explanation, scale=scale, settings=settings)
     else:

@@ -48,8 +48,10 @@ class _Frame:
     explanation: Explanation
     scale: Scale
     settings: PhaseSettings
+    shift: FloatArray
+    """Relative deviation of d that scale and ellipse make at each spot; (n_spots,)."""
     deviation_sigma: FloatArray
-    """Relative standard error of d after the grains have told the scale; (n_spots,)."""
+    """Relative standard error of d after the grains have told scale and ellipse; (n_spots,)."""
 
     def candidate(self, spot: int, reference: int, hkl: Sequence[int], probability: float) -> Candidate:
         """Record a plane as what a spot may be."""
@@ -67,8 +69,8 @@ class _Frame:
         )
 
     def in_sigma(self, spot: int, deviation: float) -> float:
-        """Deviation of d in standard errors, the common scale error taken off."""
-        return float((deviation + self.explanation.distortion.mean[0]) / self.deviation_sigma[spot])
+        """Deviation of d in standard errors, the common scale error and ellipse taken off."""
+        return float((deviation - self.shift[spot]) / self.deviation_sigma[spot])
 
 
 def name_spots(
@@ -80,10 +82,11 @@ def name_spots(
     listed among the rivals of its spots, which stay unknown. A spot outside all grains is named on its d alone only if
     one phase is within the errors and that phase is named already, or the user has restricted the phases.
     """
-    shared = explanation.distortion.covariance
-    ellipse = 0.5 * (shared[1, 1] + shared[2, 2])
-    sigma = np.sqrt(compute_relative_sigma(spots) ** 2 + shared[0, 0] + ellipse)
-    frame = _Frame(spots, references, explanation, scale, settings, sigma)
+    design = np.stack([np.ones(len(spots)), np.cos(2.0 * spots.angle), np.sin(2.0 * spots.angle)], axis=1)
+    shared = np.einsum("na,ab,nb->n", design, explanation.distortion.for_one_grain().covariance, design)
+    sigma = np.sqrt(compute_relative_sigma(spots) ** 2 + shared)
+    shift = -design @ explanation.distortion.mean
+    frame = _Frame(spots, references, explanation, scale, settings, shift, sigma)
     errors = _phase_errors(explanation)
     q_values = _q_values(errors)
     named = set(explanation.certain) | {
@@ -181,13 +184,12 @@ def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[i
     number = np.repeat(np.arange(len(frame.references)), [len(reflections) for reflections in frame.references])
     begin = np.cumsum([0, *(len(reflections) for reflections in frame.references)])
     log_prior = np.concatenate(_single_priors(frame, named))
-    mean = frame.explanation.distortion.mean[0]
     n_free = len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
     matches = {}
     for spot in rows:
         sigma = frame.deviation_sigma[spot]
         deviation = frame.spots.d_spacing[spot] / lines - 1.0
-        in_sigma = (deviation + mean) / sigma
+        in_sigma = (deviation - frame.shift[spot]) / sigma
         near = np.flatnonzero(np.abs(in_sigma) <= frame.settings.tolerance_sigma)
         # Log density of a single spot over that of an unknown one: normal in log |g|, any direction.
         density = -math.log(math.sqrt(2.0 * math.pi) * sigma) - math.log(math.pi * frame.spots.g[spot] ** 2)

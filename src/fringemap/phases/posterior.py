@@ -19,6 +19,7 @@ from fringemap.phases.distortion import Distortion
 from fringemap.phases.hypotheses import Observed, Weighed, observe, propose
 from fringemap.phases.search import Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
+from fringemap.phases.singles import make_ring_set
 from fringemap.phases.unlisted import find_lattices
 from fringemap.records import Flag
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
-"""A spot on a streak, of one pixel or of few periods is so many times as likely to be no reflection at all."""
+DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFINED
+"""A spot with one of these flags is so many times as likely to be no reflection at all."""
 
 MAX_GRAINS = 12
 
@@ -76,7 +78,7 @@ class Explanation:
     prior: Distortion
     """Of scale and ellipse, before any grain."""
     distortion: Distortion
-    """The same after all grains."""
+    """The same after all grains and single fringes."""
     log_null: FloatArray
     """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
     certain: tuple[int, ...]
@@ -87,7 +89,7 @@ def explain_spots(
     spots: Spots,
     references: Sequence[Reflections],
     *,
-    prior: Distortion,
+    priors: Sequence[tuple[float, Distortion]],
     n_decoys: int,
     certain: tuple[int, ...] = (),
     visibility: Callable[[FloatArray], FloatArray] | None = None,
@@ -100,8 +102,8 @@ def explain_spots(
         At least one.
     references
         Those without a structure take no part.
-    prior
-        What is known beforehand of the common scale error and ellipse.
+    priors
+        What may be known beforehand of the common scale error and ellipse, each with its probability; at least one.
     n_decoys
         Decoys for each structure.
     certain
@@ -119,11 +121,17 @@ def explain_spots(
     observed = observe(spots, visibility=visibility)
     log_null = _log_null(spots, observed)
     if index.n_real == 0 or len(spots) < 2:
-        return Explanation((), prior, prior, log_null, certain)
-    search = Search(index, observed, propose(index, observed, prior), find_lattices(observed), prior, log_null, certain)
-    sets = _explore(search)
-    grains = _judge(search, sets, len(references))
-    return Explanation(tuple(grains), prior, prior.with_evidence(grain.evidence for grain in grains), log_null, certain)
+        return Explanation((), priors[0][1], priors[0][1], log_null, certain)
+    lattices, rings = find_lattices(observed), tuple(make_ring_set(reflections) for reflections in references)
+    sets: list[_Set] = []
+    for probability, prior in priors:
+        hypotheses = propose(index, observed, prior)
+        weight = math.log(probability)
+        search = Search(index, observed, hypotheses, lattices, prior, log_null, rings, weight, certain)
+        sets += _explore(search)
+    sets.sort(key=lambda one: -one.score)
+    grains = _judge(sets, len(references))
+    return Explanation(tuple(grains), sets[0].search.prior, sets[0].distortion, log_null, certain)
 
 
 def _log_null(spots: Spots, observed: Observed) -> FloatArray:
@@ -133,7 +141,7 @@ def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     """
     span = 1.05 * observed.length.max()
     log_null = -np.log(math.pi * span * observed.length)
-    doubtful = (spots.flags & int(Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS)) != 0
+    doubtful = (spots.flags & int(DOUBTFUL)) != 0
     log_null = log_null + math.log(DOUBTFUL_FACTOR) * doubtful
     harmonic = (spots.flags & int(Flag.HARMONIC)) != 0
     sure = -math.log(2.0 * math.pi) - 2.0 * np.log(observed.sigma)
@@ -163,16 +171,30 @@ class _Set:
     """Grains that explain a frame together, and the log odds against all spots being unknown."""
 
     def __init__(self, grains: Sequence[Grain], search: Search) -> None:
+        self.search = search
         self.grains = sorted(grains, key=lambda grain: -grain.score)
         joint = search.prior.with_evidence(grain.evidence for grain in grains)
+        taken = [spot for grain in grains for spot in grain.spots]
         n_spots = len(search.log_null)
-        n_unknown = n_spots - sum(len(grain.spots) for grain in grains)
         self.score = sum(grain.base for grain in grains) + joint.potential - search.prior.potential
         # The number of unknown spots to be expected is itself unknown; with an even prior it leaves factorials.
-        self.score += math.lgamma(n_unknown + 1) - math.lgamma(n_spots + 1)
+        self.score += math.lgamma(n_spots - len(taken) + 1) - math.lgamma(n_spots + 1)
+        phases = {grain.reference for grain in grains if grain.reference != UNLISTED}
+        self.singles, self.distortion = search.weigh_singles(phases, joint, taken)
+        self.score += self.singles + search.log_weight
+
+    def singles_of(self, reference: int) -> float:
+        """Log odds that a phase owes to single fringes; never below 0."""
+        if reference == UNLISTED:
+            return 0.0
+        taken = [spot for grain in self.grains for spot in grain.spots]
+        others = [grain for grain in self.grains if grain.reference not in (UNLISTED, reference)]
+        joint = self.search.prior.with_evidence(grain.evidence for grain in others)
+        without, _ = self.search.weigh_singles({grain.reference for grain in others}, joint, taken)
+        return max(0.0, self.singles - without)
 
     def share(self, claims: Mask) -> int | None:
-        """Tell which reference explains most of the claimed spots; None if none does."""
+        """Tell which reference, or unlisted lattice, explains most of the claimed spots; None if none does."""
         for grain in self.grains:
             if claims[list(grain.spots)].sum() >= 0.5 * claims.sum():
                 return grain.reference
@@ -180,26 +202,39 @@ class _Set:
 
 
 def _rivals(search: Search, grains: Sequence[Grain]) -> list[Grain]:
-    """Best hypotheses of other phases for the spots of each grain, when the other phases keep theirs."""
+    """Best hypotheses of other phases for the spots of each grain, when the other phases keep theirs.
+
+    They are compared together with the spots that their phase explains on d alone.
+    """
     rivals: list[tuple[float, Grain]] = []
-    seen: set[tuple[int, int]] = set()
     for number, grain in enumerate(grains):
-        if grain.reference == UNLISTED or any(other.reference == grain.reference for other in grains[:number]):
+        if grain.reference != UNLISTED and any(other.reference == grain.reference for other in grains[:number]):
             continue
-        others = [other for other in grains if other.reference != grain.reference]
+        others = [other for other in grains if other is not grain]
+        if grain.reference != UNLISTED:
+            others = [other for other in others if other.reference != grain.reference]
         taken = {spot for other in others for spot in other.spots}
         found = search.find(search.prior, taken, ())
-        claims = _claims(search, grain)
         reference = search.reference(found.real)
-        close = _overlaps(found.real.claims, claims) > 0
-        own = found.real.score[close & (reference == grain.reference)].max(initial=-np.inf)
-        for row in np.flatnonzero(close & (reference != grain.reference) & (found.real.score > own - RIVAL_DEPTH)):
-            if (number, int(reference[row])) not in seen:
-                seen.add((number, int(reference[row])))
-                behind = float(own - found.real.score[row])
-                rivals.append((behind, _make_grain(search, found.real, int(row), search.prior, len(taken))))
+        close = _overlaps(found.real.claims, _claims(search, grain)) > 0
+        _, first = np.unique(np.where(close, reference, -1), return_index=True)
+        first = np.sort(first[close[first]])[: 2 * MAX_RIVALS]
+        made = [_make_grain(search, found.real, int(row), search.prior, len(taken)) for row in first]
+        worth = [one.score + _singles_of(search, one, taken) for one in made]
+        own = [value for value, one in zip(worth, made, strict=True) if one.reference == grain.reference]
+        best = max([grain.score if grain.reference == UNLISTED else -math.inf, *own])
+        rivals += [
+            (best - value, one)
+            for value, one in zip(worth, made, strict=True)
+            if one.reference != grain.reference and value > best - RIVAL_DEPTH
+        ]
     rivals.sort(key=lambda rival: rival[0])
     return [rival for _, rival in rivals[:MAX_RIVALS]]
+
+
+def _singles_of(search: Search, grain: Grain, taken: set[int]) -> float:
+    seen = search.prior.with_evidence([grain.evidence])
+    return search.weigh_singles([grain.reference], seen, taken.union(grain.spots))[0]
 
 
 def _complete(search: Search, grains: Sequence[Grain]) -> list[Grain]:
@@ -282,16 +317,16 @@ def _make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
     return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
 
 
-def _judge(search: Search, sets: Sequence[_Set], n_references: int) -> list[Grain]:
+def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
     """Give each grain of the best set its probabilities, the strongest first.
 
-    Phases that lead a set of their own are weighed by the sets; all else by the odds for the grain alone. Each further
-    grain of a phase makes it less likely that plain lattices happen to look like it; but a phase that is on no list and
+    What leads a set of its own is weighed by the sets; all else by the odds for the grain alone. Each further grain of
+    a phase makes it less likely that plain lattices happen to look like it; but a phase that is on no list and
     resembles a listed one, which decoys stand for, would show all of them just as well.
     """
+    search, grains = sets[0].search, sets[0].grains
     weights = odds_of(np.array([one.score - sets[0].score for one in sets]))
-    grains = sets[0].grains
-    odds = [_odds(search, grains, number, n_references) for number in range(len(grains))]
+    odds = [_odds(sets, number, n_references) for number in range(len(grains))]
     judged: list[Grain] = []
     for number, grain in enumerate(grains):
         of_list, decoys, plain = odds[number]
@@ -301,9 +336,9 @@ def _judge(search: Search, sets: Sequence[_Set], n_references: int) -> list[Grai
             own = of_list[grain.reference]
             probabilities = elder[0].probabilities * own / (own + decoys + plain)
         else:
-            of_list = _with_sets(of_list, grain, sets, weights, _claims(search, grain))
             for other in sisters:
                 plain *= odds[other][2] / (odds[other][0][grain.reference] + odds[other][2])
+            of_list, plain = _with_sets(of_list, plain, grain, sets, weights, _claims(search, grain))
             probabilities = of_list / (of_list.sum() + decoys + plain)
         judged.append(replace(grain, probabilities=probabilities))
     return judged
@@ -317,35 +352,40 @@ def _sisters(grains: Sequence[Grain], number: int) -> list[int]:
     return [other for other, grain in enumerate(grains) if grain.reference == reference and other != number]
 
 
-def _with_sets(odds: FloatArray, grain: Grain, sets: Sequence[_Set], weights: FloatArray, claims: Mask) -> FloatArray:
-    """Replace the odds of phases that lead a set by the weights of the sets."""
-    if grain.reference == UNLISTED:
-        return odds
-    own = odds[grain.reference]
-    of_sets = np.zeros_like(odds)
+def _with_sets(
+    odds: FloatArray, plain: float, grain: Grain, sets: Sequence[_Set], weights: FloatArray, claims: Mask
+) -> tuple[FloatArray, float]:
+    """Replace the odds of what leads a set, phases and plain lattices, by the weights of the sets."""
+    merged = np.append(odds, plain)  # the last place is that of UNLISTED
+    of_sets = np.zeros_like(merged)
     for one, weight in zip(sets, weights, strict=True):
         reference = one.share(claims)
-        if reference is not None and reference != UNLISTED:
-            of_sets[reference] += weight
-    merged: FloatArray = np.where(of_sets > 0.0, own * of_sets / of_sets[grain.reference], odds)
-    return merged
+        of_sets[UNLISTED if reference is None else reference] += weight
+    own = merged[grain.reference]
+    merged = np.where(of_sets > 0.0, own * of_sets / of_sets[grain.reference], merged)
+    return merged[:-1], float(merged[-1])
 
 
-def _odds(search: Search, grains: Sequence[Grain], number: int, n_references: int) -> tuple[FloatArray, float, float]:
+def _odds(sets: Sequence[_Set], number: int, n_references: int) -> tuple[FloatArray, float, float]:
     """Odds of each reference, of decoys, and of plain lattices and unknown spots to explain most of a grain's spots.
 
-    The first grain of a phase is judged without what its sisters say about scale and ellipse.
+    The first grain of a phase is judged without what its sisters say about scale and ellipse. What leads no set has no
+    single fringes to speak for it, so the odds of all that is like it are less by what these say for the grain's phase.
     """
+    search, grains = sets[0].search, sets[0].grains
     grain, sisters = grains[number], _sisters(grains, number)
     first = not any(other < number for other in sisters)
     others = [one for other, one in enumerate(grains) if other != number and not (first and other in sisters)]
     found = _find(search, others)
     claims = _claims(search, grain)
-    odds = np.zeros(n_references)
-    np.add.at(odds, search.reference(found.real), odds_of(found.real.score) * _overlaps(found.real.claims, claims))
-    decoys = odds_of(found.decoys.score) @ _overlaps(found.decoys.claims, claims)
-    plain = odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
-    return odds, float(decoys), float(1.0 + plain)
+    leaders = {one.share(claims) for one in sets}
+    alone = odds_of(np.array(-sets[0].singles_of(grain.reference)))
+    faded = np.array([1.0 if reference in leaders else float(alone) for reference in range(n_references)])
+    odds, decoys = np.zeros(n_references), np.zeros(n_references)
+    for what, sums in ((found.real, odds), (found.decoys, decoys)):
+        np.add.at(sums, search.reference(what), odds_of(what.score) * _overlaps(what.claims, claims))
+    plain = 1.0 + odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
+    return odds * faded, float(decoys @ faded), float(plain * alone)
 
 
 def _claims(search: Search, grain: Grain) -> Mask:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.hypotheses import Hypotheses, Observed, Weighed, rank, weigh
+from fringemap.phases.singles import weigh_singles
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from fringemap.phases.distortion import Distortion
     from fringemap.phases.seeds import SeedIndex
+    from fringemap.phases.singles import RingSet
     from fringemap.phases.unlisted import Lattices
     from fringemap.records import FloatArray, IntArray, Mask
 
@@ -29,8 +31,11 @@ UNLISTED_EXPECTED = 0.3
 DECOYS_EXPECTED = 0.3
 """Grains expected of phases that are on no list but resemble those that are."""
 
-FEWEST_REAL = 4
+FEWEST_REAL = 2
 """A list of fewer structures expects no more grains of each: the user may be wrong about the only phase."""
+
+LONG_LIST = 10
+"""A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
 
 N_WEIGHED = 160
 """So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each."""
@@ -63,8 +68,20 @@ class Search:
     prior: Distortion
     log_null: FloatArray
     """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
+    rings: tuple[RingSet, ...]
+    """Of each reference."""
+    log_weight: float = 0.0
+    """Log of the prior probability that ``prior`` is the right one."""
     certain: tuple[int, ...] = ()
     """References that are surely in the frame."""
+
+    def weigh_singles(
+        self, references: Collection[int], distortion: Distortion, taken: Collection[int]
+    ) -> tuple[float, Distortion]:
+        """Log odds of references to make spots outside all grains by single fringes, and what these say of scale."""
+        free = np.setdiff1d(np.arange(len(self.observed)), list(taken))
+        rings = [self.rings[reference] for reference in sorted(references)]
+        return weigh_singles(self.observed, self.log_null, rings, distortion, free)
 
     def find(self, distortion: Distortion, taken: Collection[int], present: Collection[int]) -> Found:
         """Integrate the best hypotheses.
@@ -89,7 +106,8 @@ class Search:
         rows = np.concatenate(chosen)
         weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null)
         weighed = weighed.add(log_rate[rows])
-        score, claims = self.lattices.score(float(np.log(UNLISTED_EXPECTED)), log_null)
+        unlisted = UNLISTED_EXPECTED * min(1.0, self.index.n_real / LONG_LIST)
+        score, claims = self.lattices.score(float(np.log(unlisted)), log_null)
         order = np.argsort(-score, kind="stable")[:N_WEIGHED]
         lattice_score, lattice_claims = score[order], claims[order]
         _, first = np.unique(np.packbits(lattice_claims, axis=1), axis=0, return_index=True)
@@ -106,7 +124,7 @@ class Search:
         n_real, n_tables = self.index.n_real, len(self.index.references)
         rate = np.full(n_tables, GRAINS_EXPECTED / max(n_real, FEWEST_REAL))
         rate[:n_real][np.isin(self.index.references[:n_real], [*present, *self.certain])] = AGAIN_EXPECTED
-        rate[n_real:] = DECOYS_EXPECTED / max(n_tables - n_real, 1)
+        rate[n_real:] = DECOYS_EXPECTED * min(1.0, n_real / LONG_LIST) / max(n_tables - n_real, 1)
         rates: FloatArray = np.log(rate)
         return rates
 

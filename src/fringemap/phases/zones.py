@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 SHOWN_AT_MOST = 0.4
 """Probability that a grain shows its strongest reflection, where nobody knows the transfer function."""
 
+SHOWN_BELOW = 0.12
+"""The same for one that is allowed but weaker than the smallest intensity of the list: thick grains show many of them."""
+
 SHOWN_WEAK = 0.03
-"""The same for one below the smallest intensity of the list, and for one that only double diffraction shows."""
+"""The same for one that only double diffraction shows."""
 
 SEED_D_MIN = 1.15
 """Smallest d of a seed's reflections [Å]: a grain that shows two spots shows them here first."""
@@ -245,19 +248,31 @@ def _half_of_lattice(structure: Structure, d_min: float) -> IntArray:
 def _probability_of_showing(reflections: Reflections, rotations: IntArray, box: _Box, half: IntArray) -> FloatArray:
     """How likely a grain shows each hkl: a weak function of |F|², for contrast transfer and thickness hide it."""
     shown = np.zeros(int(np.prod(box.shape)))
-    shown[box.place(half)] = shown[box.place(-half)] = SHOWN_WEAK
+    absent = _absent(reflections.structure, half)
+    shown[box.place(half)] = shown[box.place(-half)] = np.where(absent, SHOWN_WEAK, SHOWN_BELOW)
     squared = reflections.intensity / reflections.multiplicity
     relative = np.where(np.isfinite(squared), squared / max(float(np.nanmax(squared, initial=0.0)), 1e-12), 1.0)
-    probability = np.maximum(SHOWN_WEAK, SHOWN_AT_MOST * relative**0.1)
+    probability = np.maximum(SHOWN_BELOW, SHOWN_AT_MOST * relative**0.1)
     for rotation in rotations:
         image = reflections.hkl @ rotation
         shown[box.place(image)] = shown[box.place(-image)] = probability
     return shown
 
 
+def _absent(structure: Structure | None, hkl: IntArray) -> Mask:
+    """Which reflections a screw axis or a glide plane extinguishes: an operation leaves hkl but shifts its phase."""
+    assert structure is not None  # zones are made of structures only
+    absent = np.zeros(len(hkl), np.bool_)
+    for operation in space_group(structure).operations().sym_ops:
+        rotation = np.array(operation.rot, dtype=np.int64) // gemmi.Op.DEN
+        stays = np.all(hkl @ rotation == hkl, axis=1)
+        absent |= stays & ((hkl @ np.array(operation.tran, dtype=np.int64)) % gemmi.Op.DEN != 0)
+    return absent
+
+
 def _seed_reflections(length: FloatArray, shown: FloatArray) -> IntArray:
     """Rows of the half lattice that can take part in a seed: of the families most likely shown."""
-    usable = np.flatnonzero((shown > SHOWN_WEAK) & (length <= 1.0 / SEED_D_MIN))
+    usable = np.flatnonzero((shown > SHOWN_BELOW) & (length <= 1.0 / SEED_D_MIN))
     families = np.unique(np.stack([length[usable].round(6), shown[usable].round(9)], axis=1), axis=0)
     if len(families) > MAX_SEED_FAMILIES:
         least = np.sort(families[:, 1])[-MAX_SEED_FAMILIES]

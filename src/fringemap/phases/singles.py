@@ -1,0 +1,130 @@
+"""Spots outside all grains: how far the phases of a frame explain them by their d alone.
+
+A grain that shows a single fringe has no zone, but its spot lies on a ring of its phase. One such spot is almost no
+evidence. Many of them are: they lie on few rings, and with the same scale and ellipse as the grains.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.phases.distortion import STRAIN_SIGMA, Distortion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fringemap.phases.hypotheses import Observed
+    from fringemap.records import FloatArray, IntArray, Reflections
+
+SHARES = np.array([0.0, 0.1, 0.25, 0.5])
+"""Shares of the spots outside all grains that the phases of the grains may make, each as likely as the others."""
+
+LIKELY = 0.25
+"""The share taken while scale and ellipse are sought."""
+
+STEPS = 4
+
+WEAKEST = 1e-3
+"""Intensities below this share of the strongest count as much: double diffraction shows such planes."""
+
+
+@dataclass(frozen=True)
+class RingSet:
+    """Radii of the rings of one phase, n rows."""
+
+    log_g: FloatArray
+    """log |g|, |g| in 1/Å."""
+    weight: FloatArray
+    """Share of the phase's single spots that each ring has: by its planes, and weakly by their intensity."""
+
+
+def make_ring_set(reflections: Reflections) -> RingSet:
+    """Take the rings from a phase's list."""
+    squared = reflections.intensity / reflections.multiplicity
+    relative = np.where(np.isfinite(squared), squared / max(float(np.nanmax(squared, initial=0.0)), 1e-12), 1.0)
+    weight = reflections.multiplicity * np.maximum(relative, WEAKEST) ** 0.1
+    return RingSet(-np.log(reflections.d_spacing), weight / max(float(weight.sum()), 1e-12))
+
+
+def weigh_singles(
+    observed: Observed, log_null: FloatArray, rings: Sequence[RingSet], distortion: Distortion, free: IntArray
+) -> tuple[float, Distortion]:
+    """Log odds of some phases to make some of the free spots, against all of these being unknown.
+
+    Parameters
+    ----------
+    observed
+        All n spots.
+    log_null
+        Log density at each spot of one unknown spot; (n,).
+    rings
+        Of the phases in the frame.
+    distortion
+        What the grains say about scale and ellipse.
+    free
+        Rows of the spots outside all grains.
+
+    Returns
+    -------
+    float, Distortion
+        The log odds, scale and ellipse integrated out (Laplace's method about what expectation maximisation finds), and
+        what grains and singles together say about scale and ellipse.
+    """
+    if not rings or len(free) == 0:
+        return 0.0, distortion
+    spots = _Singles.of(observed, log_null, rings, free)
+    found = distortion
+    for _ in range(STEPS):
+        off, ratio = spots.compare(found.mean)
+        share = LIKELY * ratio / (1.0 - LIKELY + LIKELY * ratio.sum(axis=1, keepdims=True))
+        weight = share / spots.variance[:, None]
+        precision = distortion.precision + np.einsum("nl,na,nb->ab", weight, spots.design, spots.design)
+        seen = np.sum(weight * off, axis=1) + weight.sum(axis=1) * (spots.design @ found.mean)
+        found = Distortion(precision, distortion.pull + seen @ spots.design)
+    ratio = spots.compare(found.mean)[1].sum(axis=1)
+    of_share = np.log1p(SHARES[:, None] * (ratio - 1.0)).sum(axis=1)
+    best = float(of_share.max())
+    moved = found.mean - distortion.mean
+    occam = np.linalg.slogdet(found.precision)[1] - np.linalg.slogdet(distortion.precision)[1]
+    log_odds = best + math.log(float(np.exp(of_share - best).mean()))
+    return log_odds - 0.5 * float(moved @ distortion.precision @ moved) - 0.5 * float(occam), found
+
+
+@dataclass(frozen=True)
+class _Singles:
+    """Free spots and all rings they may lie on; n spots, m rings."""
+
+    log_g: FloatArray
+    variance: FloatArray
+    """Of log |g|, from fit and strain."""
+    design: FloatArray
+    """Derivative of log |g| by (s, e1, e2); (n, 3)."""
+    of_null: FloatArray
+    """Density of an unknown spot in log |g|."""
+    lines: FloatArray
+    weight: FloatArray
+
+    @classmethod
+    def of(cls, observed: Observed, log_null: FloatArray, rings: Sequence[RingSet], free: IntArray) -> _Singles:
+        length, angle = observed.length[free], np.arctan2(observed.g[free, 1], observed.g[free, 0])
+        along = observed.g[free] / length[:, None]
+        fit = np.einsum("ni,nij,nj->n", along, observed.covariance[free], along) / length**2
+        return cls(
+            log_g=np.log(length),
+            # A grain's own strain moves its spot by s + e1 cos 2a + e2 sin 2a, which has twice the variance of each.
+            variance=fit + 2.0 * STRAIN_SIGMA**2,
+            design=np.stack([np.ones(len(free)), np.cos(2.0 * angle), np.sin(2.0 * angle)], axis=1),
+            of_null=math.pi * length**2 * np.exp(log_null[free]),
+            lines=np.concatenate([one.log_g for one in rings]),
+            weight=np.concatenate([one.weight for one in rings]) / len(rings),
+        )
+
+    def compare(self, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How far each spot lies from each ring, and the ring's density over that of unknown spots; (n, m) each."""
+        off = (self.log_g - self.design @ mean)[:, None] - self.lines
+        norm = np.sqrt(2.0 * math.pi * self.variance) * self.of_null
+        return off, np.exp(-0.5 * off**2 / self.variance[:, None]) * self.weight / norm[:, None]
