@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = Path(os.environ.get("FRINGEMAP_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

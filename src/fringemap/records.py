@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 
 
 class Flag(enum.IntFlag):
-    """What is doubtful about a frame, a spot, a ring, a match or a map. The one registry; ``FLAG_MEANING`` says it in words."""
+    """What is doubtful about a frame, spot, ring, match or map: the one registry; ``FLAG_MEANING`` says it in words."""
 
     NONE = 0
     # frames
@@ -143,6 +143,8 @@ class Diffractogram:
     smooth_part: tuple[NDArray[np.complex64], NDArray[np.complex64]] | None = None
     """Transforms of the jumps between the frame's opposite edges, along columns and along rows, if the smooth part that
     they make was subtracted from ``spectrum``; ``spectrum.read_raw_block`` puts it back."""
+    windowed: bool = False
+    """A Hann window lay over the frame: neighbouring bins depend on each other."""
     n_averaged: int = 1
     d_min_angstrom: float | None = None
     """Bins beyond 1 / d_min along either axis are not evaluated: power 0, background 1. None: all are."""
@@ -164,7 +166,7 @@ class Spots:
     """Of the lattice fringe at its strongest, half peak to valley [counts]; (n,)."""
     amplitude_sigma: FloatArray
     snr: FloatArray
-    """Total power of the spot over the background's, as an amplitude: sqrt(2 x excess energy / noise power of a bin)."""
+    """Power of the whole spot over the background's, as an amplitude: sqrt(2 x excess energy / noise power of a bin)."""
     width: FloatArray
     """Full width at half maximum of the power [1/Å]; about 0.9 / grain diameter, never below that of the frame."""
     score: FloatArray
@@ -172,7 +174,7 @@ class Spots:
     position: FloatArray
     """Centre of the fringe's region in the frame (row, col) [px]; (n, 2)."""
     extent: FloatArray
-    """Standard deviation of that region along (row, col) [px]; (n, 2). A frame filled evenly has n_pixels / sqrt(12)."""
+    """Standard deviation of that region along (row, col) [px]; (n, 2). An evenly filled frame has n_pixels / sqrt(12)."""
     flags: IntArray
 
     def __len__(self) -> int:

@@ -1,7 +1,13 @@
 """Frame -> Diffractogram: window, transform, background, axes."""
 
 from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
-from fringemap.spectrum.diffractogram import average_diffractograms, compute_diffractogram, read_raw_block, whiten
+from fringemap.spectrum.diffractogram import (
+    average_diffractograms,
+    compute_diffractogram,
+    read_raw_block,
+    under_hann,
+    whiten,
+)
 from fringemap.spectrum.display import paper_view, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spectrum.profile import compute_profile
 
@@ -20,6 +26,7 @@ __all__ = [
     "shown_paper_view",
     "shown_spectrum",
     "to_bins",
+    "under_hann",
     "whiten",
     "whole_spectrum",
 ]

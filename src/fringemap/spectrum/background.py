@@ -36,7 +36,8 @@ _ROWS_ENOUGH = 800
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_RINGS = 3
 _POOLED_SECTORS = (3, 7, 13)
-_ENOUGH_BINS = 400
+_ENOUGH_BINS = 200
+_OWN_RING_BINS = 1000
 # The spread of sectors is compared over this many rings.
 _COMPARED_RINGS = 17
 # Of a large spectrum, sectors are compared on groups of rings: so many groups at most.
@@ -166,7 +167,11 @@ def _sampled_rows(part: Part) -> NDArray[np.int64]:
 
 def _median_of_cells(counts: Array, noise_shape: float) -> Array:
     """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
-    ring_median, _ = _median_of_levels(_pool(counts.sum(axis=1), _POOLED_RINGS, axis=0, mode="nearest"))
+    whole = counts.sum(axis=1)
+    ring_median, _ = _median_of_levels(_pool(whole, _POOLED_RINGS, axis=0, mode="nearest"))
+    own_median, n = _median_of_levels(whole)
+    # Thon rings can be as fine as a few bins: a ring with enough bins speaks for itself.
+    ring_median = np.where(n > _OWN_RING_BINS, own_median, ring_median)
     group = -(-len(counts) // _MOST_GROUPS)
     padded = np.pad(counts, ((0, -len(counts) % group), (0, 0), (0, 0)))
     grouped = padded.reshape(-1, group, *counts.shape[1:]).sum(axis=1)

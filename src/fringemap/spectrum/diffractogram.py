@@ -116,6 +116,7 @@ def _without_background(
         frame_shape=shape,
         scale=frame.scale,
         smooth_part=jumps,
+        windowed=settings.edges == "hann",
         d_min_angstrom=d_min_angstrom,
         mean_counts=mean_counts,
         flags=frame.flags | (Flag.HOT_PIXELS if n_hot else Flag.NONE),
@@ -161,6 +162,40 @@ def read_raw_block(diffractogram: Diffractogram, *, start: tuple[int, int], shap
     mate = wrapped >= len(top_bottom)
     at_cols = np.where(mate, np.conj(top_bottom[-wrapped % n_cols * mate]), top_bottom[np.where(mate, 0, wrapped)])
     return block + smooth_part(at_cols, left_right[rows % len(left_right)], rows, cols, diffractogram.frame_shape)
+
+
+def under_hann(diffractogram: Diffractogram) -> Diffractogram:
+    """The same frame under a Hann window of mean square 1, with its power and background anew.
+
+    The window is a product in the frame, so here it is a convolution with (-1/4, 1/2, -1/4) along each axis.
+    """
+    spectrum, n_cols = diffractogram.spectrum, diffractogram.frame_shape[1]
+    row = np.arange(len(spectrum))
+    before = np.conj(spectrum[-row % len(row), 1])
+    after = np.conj(spectrum[-row % len(row), (n_cols - spectrum.shape[1]) % n_cols])
+    wide = np.concatenate([before[:, None], spectrum, after[:, None]], axis=1)
+    across = np.float32(0.5) * spectrum - np.float32(0.25) * (wide[:, :-2] + wide[:, 2:])
+    windowed = np.float32(0.5) * across - np.float32(0.25) * (np.roll(across, 1, 0) + np.roll(across, -1, 0))
+    windowed /= np.float32(3 / 8)
+    windowed[0, 0] = 0
+    part = diffractogram_part(diffractogram)
+    power = power_of(windowed, part)
+    background = estimate_background(
+        power,
+        frame_shape=diffractogram.frame_shape,
+        scale=diffractogram.scale,
+        part=part,
+        noise_shape=1.0,
+    )
+    return dataclasses.replace(
+        diffractogram,
+        spectrum=windowed,
+        power=power,
+        background=background,
+        noise_shape=1.0,
+        smooth_part=None,
+        windowed=True,
+    )
 
 
 def whiten(diffractogram: Diffractogram, *, rows: IntArray | None = None, n_cols: int | None = None) -> Image:

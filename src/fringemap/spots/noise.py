@@ -16,7 +16,7 @@ import scipy.special
 if TYPE_CHECKING:
     from fringemap.records import Array
 
-_LOW, _MIDDLE = 0.2, 0.5
+_LOW, _MIDDLE, _UPPER = 0.2, 0.5, 0.9
 _SHAPES = np.geomspace(0.2, 1e5, 400)
 _FEW = 100
 
@@ -53,6 +53,38 @@ def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float
     shape = min(shape, independent_shape)
     mean = float(middle) * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
     return mean, shape
+
+
+@lru_cache(maxsize=1)
+def _upper_log_ratios() -> Array:
+    """Log of the ratio of the upper quantile to the middle one, for each of ``_SHAPES``."""
+    middle, upper = (scipy.special.gammaincinv(_SHAPES, q) for q in (_MIDDLE, _UPPER))
+    ratios: Array = np.log(upper / middle)
+    return ratios
+
+
+def measure_upper_law(values: Array, *, largest_shape: float) -> tuple[float, float]:
+    """Mean and shape of the gamma law that the upper half of some block means follows; (n,) -> mean, shape.
+
+    Where the background is right all around the ring that is the law of noise; where it is not, the law has a longer
+    tail, and what is bright only as such a ring is bright gets no significance.
+    """
+    middle, upper = np.quantile(values, [_MIDDLE, _UPPER])
+    shape = min(float(np.interp(-np.log(upper / middle), -_upper_log_ratios(), _SHAPES)), largest_shape)
+    mean = float(middle) * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
+    return mean, shape
+
+
+def independent_bins(side: int, *, windowed: bool) -> float:
+    """Number of independent bins in a block of side x side.
+
+    Under a Hann window the amplitudes of neighbours correlate by -2/3 and those of the next ones by 1/6; the powers by
+    the squares of that.
+    """
+    if not windowed:
+        return float(side**2)
+    along = 1 + 2 * (4 / 9 * (1 - 1 / side) + 1 / 36 * max(1 - 2 / side, 0.0))
+    return (side / along) ** 2
 
 
 def log_tail(ratio: Array, *, shape: Array, background_shape: Array | float) -> Array:

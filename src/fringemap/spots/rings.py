@@ -25,9 +25,11 @@ _LEAST_SIGNIFICANCE = 8.0
 # A hump wider than this share of its radius is the transfer of the microscope, no ring.
 _WIDEST = 0.45
 # Share of a circle under spots from which its crest is theirs.
-_MOST_COVERED = 0.25
+_MOST_COVERED = 0.15
 _THON_ZEROS = 3
 _THON_TOLERANCE = 0.15
+# Depth of a zero of the transfer in the course of log power, at least.
+_THON_DEPTH = 0.12
 
 
 def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rings:
@@ -50,11 +52,11 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     step = float(profile.g[1])
     positive = profile.background > 0
     course = np.log(np.where(positive, profile.background, profile.background[positive].min(initial=1.0)))
-    course = scipy.ndimage.gaussian_filter1d(course, max(1.0, 0.004 * len(course)))
+    course = scipy.ndimage.gaussian_filter1d(course, _smoothing(len(course)))
     rise = _above_chord(course)
     low = int(np.ceil(1 / settings.d_max_angstrom / step))
     high = min(int(1 / settings.d_min_angstrom / step), int(len(course) / (1 + _CHORD)))
-    if high - low < 8 or _is_thon(rise[:high]):
+    if high - low < 8 or _is_thon(course[:high]):
         return _rings(np.zeros(0, int), rise, profile, step)
     crests, _ = scipy.signal.find_peaks(rise[:high], height=_LEAST_CONTRAST, prominence=_LEAST_CONTRAST)
     crests = crests[crests >= low]
@@ -63,8 +65,10 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
 
 def _covered_by_spots(crests: Array, spots: Spots, step: float) -> Array:
     """Share of each circle on which spots, or the lobes that the frame's edges give them, lift the background."""
-    lobes = np.where(spots.width < 2 * step, spots.snr / (2 * np.pi), 1.5)
-    reach = spots.width * np.maximum(lobes, 1.5)
+    height = spots.snr**2 / (2.3 * np.maximum(spots.width / step, 1.0) ** 2) / _LEAST_CONTRAST
+    # Lobes of a spot as sharp as the frame allows fall with the square of the distance, others more steeply.
+    power = np.where(spots.width < 2 * step, 2.0, 3.0)
+    reach = spots.width * np.maximum(height ** (1 / power) / np.pi, 1.5)
     radius = crests[:, None] * step
     half_chord = np.sqrt(np.maximum(reach**2 - (spots.g - radius) ** 2, 0.0))
     share: Array = np.sum(2 * half_chord / (np.pi * radius), axis=1)
@@ -79,17 +83,21 @@ def _above_chord(course: Array) -> Array:
     return rise
 
 
-def _is_thon(rise: Array) -> bool:
-    """Whether minima follow each other at equal steps of g²."""
-    minima, _ = scipy.signal.find_peaks(-rise, prominence=0.05)
+def _is_thon(course: Array) -> bool:
+    """Whether real minima, deeper than the noise of their rings, follow each other at equal steps of g²."""
+    minima, found = scipy.signal.find_peaks(-course, prominence=_THON_DEPTH)
+    noise = 1.3 / np.sqrt(np.pi * np.maximum(minima, 1) * _smoothing(len(course)))
+    minima = minima[found["prominences"] > 4 * noise].astype(float)
     if len(minima) < _THON_ZEROS:
         return False
-    steps = np.diff(minima.astype(float) ** 2)
-    for first in range(len(steps) - 1):
-        pair = steps[first : first + 2]
-        if np.ptp(pair) / pair.mean() < 2 * _THON_TOLERANCE:
-            return True
-    return False
+    steps = np.diff(minima**2)
+    pairs = np.stack([steps[:-1], steps[1:]])
+    return bool((np.ptp(pairs, axis=0) < 2 * _THON_TOLERANCE * pairs.mean(axis=0)).any())
+
+
+def _smoothing(n_rings: int) -> float:
+    """Standard deviation of the kernel that smooths the course [rings]."""
+    return max(1.0, 0.004 * n_rings)
 
 
 def _rings(crests: Array, rise: Array, profile: Profile, step: float) -> Rings:

@@ -37,6 +37,10 @@ _CLEAR_OF_AXES = 8
 _ITERATIONS = 25
 # First guesses that differ by less than this, in bins, lead to the same fit.
 _SAME_START = 0.3
+# An even disc leaves this share of its power when a Gaussian is fitted to it; that is no noise.
+_MISFIT_OF_DISC = 0.05
+# A fringe this near to the extent of an evenly filled frame fills it, and the fitted amplitude is its own.
+_FILLS = 0.93
 # Weak priors keep the envelope of a grain that fills the frame from running away: its centre, in frame lengths; its
 # size, in e-folds.
 _CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
@@ -305,6 +309,7 @@ def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> 
         gradient -= precision * (best - start)
         damped = normal.copy()
         damped[:, range(8), range(8)] *= 1 + damping[:, None]
+        damped[:, range(8), range(8)] += 1e-12 * normal[:, range(8), range(8)].max(axis=1, keepdims=True)
         step = np.linalg.solve(damped, gradient[..., None])[..., 0]
         trial = best + step
         trial[:, [_S_ROW, _S_COL]] = np.clip(trial[:, [_S_ROW, _S_COL]], 0.0, np.log(4.0 * max(frame_shape)))
@@ -351,6 +356,8 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
     energy = np.abs(fringe) ** 2
     position, extent = _moments(parameters, samples)
     amplitude, amplitude_sigma = _amplitude_of_core(fringe, samples)
+    fills = (extent > _FILLS * lengths / math.sqrt(12)).all(axis=1)
+    amplitude = np.where(fills, np.hypot(parameters[:, _RE], parameters[:, _IM]), amplitude)
     n_samples = np.array([_block_side(width, frame_shape) ** 2 for width in candidates.width])
     spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / n_samples
     sizes = np.exp(parameters[:, [_S_ROW, _S_COL]])
@@ -399,7 +406,8 @@ def _excess(fringe: Array, samples: _Samples) -> Array:
     """Residual power in the grain over the noise's, at least 1; (n,)."""
     residual = np.abs(samples.values - fringe) ** 2
     weight = np.abs(fringe) ** 2
-    mean = np.sum(weight * residual, axis=(1, 2)) / np.maximum(np.sum(weight, axis=(1, 2)), 1e-300)
+    total = np.maximum(np.sum(weight, axis=(1, 2)), 1e-300)
+    mean = np.sum(weight * residual, axis=(1, 2)) / total - _MISFIT_OF_DISC * np.sum(weight**2, axis=(1, 2)) / total
     excess: Array = np.maximum(mean / samples.noise, 1.0)
     return excess
 
