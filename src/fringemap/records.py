@@ -166,7 +166,7 @@ class Spots:
     """Of the lattice fringe at its strongest, half peak to valley [counts]; (n,)."""
     amplitude_sigma: FloatArray
     snr: FloatArray
-    """Power of the whole spot over the background's, as an amplitude: sqrt(2 x excess energy / noise power of a bin)."""
+    """Power of the whole spot over the background's, as an amplitude: sqrt(2 excess energy / noise power of a bin)."""
     width: FloatArray
     """Full width at half maximum of the power [1/Å]; about 0.9 / grain diameter, never below that of the frame."""
     score: FloatArray
@@ -174,7 +174,7 @@ class Spots:
     position: FloatArray
     """Centre of the fringe's region in the frame (row, col) [px]; (n, 2)."""
     extent: FloatArray
-    """Standard deviation of that region along (row, col) [px]; (n, 2). An evenly filled frame has n_pixels / sqrt(12)."""
+    """Standard deviation of that region along (row, col) [px]; (n, 2). An evenly filled frame has n / sqrt(12)."""
     flags: IntArray
 
     def __len__(self) -> int:
