@@ -187,6 +187,28 @@ def test_the_summary_for_programs_is_json_also_of_what_failed(run: Run, tmp_path
     assert failed["failures"][0]["kind"] == "ReadError"
 
 
+def test_a_run_is_resumed_and_repeated(run: Run, tmp_path: Path) -> None:
+    analysis = ("analyze", write_lif(tmp_path / "a.mrc"), "-o", tmp_path / "out")
+    assert run(*analysis, *QUICK)[0] == 0
+    assert run(*analysis, *QUICK, "--resume")[0] == 0
+    status, _, err = run(*analysis, "--resume", "--phases", "Li")
+    assert status == 2
+    assert "phases.phases: Li, was LiF" in err
+    status, out, _ = run("replay", tmp_path / "out" / "a" / "run.json", "-o", tmp_path / "again")
+    assert (status, out.startswith("The same")) == (0, True)
+    (tmp_path / "out" / "a" / "spots.csv").unlink()
+    status, out, _ = run("replay", tmp_path / "out" / "a" / "run.json", "-o", tmp_path / "more", "--json")
+    assert (status, json.loads(out)["differences"]) == (1, ["spots.csv: is new"])
+
+
+def test_a_scheduler_that_is_not_there_ends_with_1(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs Dask: install fringemap[dask]")
+    arguments = ("-o", tmp_path / "out", "--scheduler", "nonsense://here", *QUICK)
+    status, _, err = run("analyze", write_lif(tmp_path / "a.mrc"), *arguments)
+    assert status == 1
+    assert "no Dask scheduler answers at nonsense://here" in err
+
+
 def test_info_says_size_pixel_size_and_its_source(run: Run, tmp_path: Path) -> None:
     path = write_lif(tmp_path / "a.mrc")
     status, out, _ = run("info", path)

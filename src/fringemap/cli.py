@@ -246,6 +246,33 @@ class _Teller:
         self._bar.update(task, completed=done, visible=done < total)
 
 
+@app.command("replay")
+def replay_command(
+    record: Annotated[Path, typer.Argument(help="The run.json of an input", metavar="RUN.json")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the new results", metavar="OUT")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes at most (default: all cores)")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome for programs")] = False,
+) -> None:
+    """Repeat a run from its record and say whether anything differs."""
+    from fringemap.batch import replay_run
+
+    with _progress() as tell:
+        replay = replay_run(record, out, workers=workers, progress=tell)
+    if as_json:
+        outcome = {"same": not replay.differences, "differences": replay.differences, "remarks": replay.remarks}
+        _print_json({**outcome, **_as_json(replay.result)})
+    else:
+        for remark in replay.remarks:
+            typer.echo(f"made in another way: {remark}", err=True)
+        for difference in replay.differences:
+            typer.echo(difference)
+        typer.echo("Different." if replay.differences else "The same: all tables, maps and the record, but for times.")
+    if replay.differences:
+        raise typer.Exit(1)
+
+
 @app.command("info")
 def info_command(
     file: Annotated[Path, typer.Argument(help="File, stack or folder", metavar="FILE")],

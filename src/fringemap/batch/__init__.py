@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fringemap.batch.frame import analyze
+    from fringemap.batch.replay import Replay, replay_run
     from fringemap.batch.run import analyze_input, analyze_inputs
     from fringemap.batch.work import InputResult
 
-__all__ = ["InputResult", "analyze", "analyze_input", "analyze_inputs"]
+__all__ = ["InputResult", "Replay", "analyze", "analyze_input", "analyze_inputs", "replay_run"]
 
-_MODULES = {"InputResult": "work", "analyze": "frame", "analyze_input": "run", "analyze_inputs": "run"}
+_MODULES = {
+    "InputResult": "work",
+    "Replay": "replay",
+    "analyze": "frame",
+    "analyze_input": "run",
+    "analyze_inputs": "run",
+    "replay_run": "replay",
+}
 
 
 def __getattr__(name: str) -> Any:

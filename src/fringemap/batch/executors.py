@@ -111,6 +111,7 @@ class ProcessExecutor:
         self.ahead = AHEAD * n_workers
         self._pool = _new_pool(n_workers)
         self._under_way: dict[Future[Any], tuple[Callable[[Any], Any], Any]] = {}
+        self._cell: ProcessPoolExecutor | None = None
         self._finished: deque[Done] = deque()
         self._suspects: deque[tuple[Callable[[Any], Any], Any]] = deque()
 
@@ -147,11 +148,14 @@ class ProcessExecutor:
         self._pool = _new_pool(self.n_workers)
 
     def _try_alone(self, work: Callable[[Any], Any], task: Any) -> Done:
-        with _new_pool(1) as pool:
-            future = _submit(pool, work, task)
-            if isinstance(future.exception(), BrokenProcessPool):
-                return Done(task, error=WorkerError(_LOST))
+        if self._cell is None:
+            self._cell = _new_pool(1)
+        future = _submit(self._cell, work, task)
+        if not isinstance(future.exception(), BrokenProcessPool):
             return _as_done(task, future)
+        self._cell.shutdown(wait=True)
+        self._cell = None
+        return Done(task, error=WorkerError(_LOST))
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +163,9 @@ class ProcessExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._cell):
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 _LOST = "its process ended without a word, twice; was there enough memory?"

@@ -49,7 +49,8 @@ def load_record(path: Path) -> Any:
         If the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here: numpy leaves a file open that it cannot read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return _unpack(json.loads(bytes(arrays[_TREE])), arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ReadError(f"the stored result {path} is damaged ({error}); remove it and repeat the run") from error

@@ -215,9 +215,9 @@ def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Trut
 
 
 def _unchanged(results: Iterator[FrameResult | Failure], opened: Opened) -> Iterator[FrameResult | Failure]:
-    """Pass results on, and refuse at their end if the input is another by then; one that is gone may be."""
+    """Pass results on, and refuse at their end if a file of the input has changed; one that is gone has not."""
     yield from results
-    if opened.job.path.exists() and stamp_of(opened.job.path) != opened.stamp:
+    if opened.job.path.exists() and not {*stamp_of(opened.job.path)} <= {*opened.stamp}:
         raise ReadError(
             f"{opened.job.path.name} changed while it was analysed; repeat the run with --resume when it is complete"
         )

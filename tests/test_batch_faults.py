@@ -1,0 +1,274 @@
+"""Faults that really happen: processes killed, disks filled, files gone. Nothing computed is lost, the rest goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
+from fringemap.batch import analyze_inputs, work
+from fringemap.batch.journal import FOLDER_NAME
+from fringemap.batch.replay import compare_results, without_times
+from fringemap.io import write_mrc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPTIONS = ("--phases", "LiF", "--match", "tolerance", "--no-figures")
+N_FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = [draw_lif(seed).image for seed in range(N_FRAMES)]
+    folder = tmp_path_factory.mktemp("stack")
+    return write_mrc(folder / "s.mrc", frames, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    analyze_inputs([stack], out, settings=QUICK, workers=1)
+    return out
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "fringemap", "analyze", *map(str, arguments), *OPTIONS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def stored(out: Path, name: str = "s") -> list[Path]:
+    return sorted((out / name / FOLDER_NAME).glob("[0-9]*.npz"))
+
+
+def wait_until(what: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert process.poll() is None, f"it ended too early: {process.communicate()}"
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.002)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same(out: Path, other: Path, name: str = "s") -> None:
+    """The same files with the same bytes, but for times spent."""
+    assert files(out) == files(other)
+    assert compare_results(out / name, other / name) == []
+    for path in sorted(files(out)):
+        if path.endswith(("run.json", "summary.csv", "report.html")):
+            assert content_but_times(out / path) == content_but_times(other / path), path
+        else:
+            assert (out / path).read_bytes() == (other / path).read_bytes(), path
+
+
+def content_but_times(path: Path) -> Any:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return without_times(json.loads(text))
+    if path.suffix == ".csv":
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(text.splitlines())]
+    return [line for line in text.splitlines() if " (s)" not in line]
+
+
+def errors(out: Path) -> list[dict[str, str]]:
+    with (out / "errors.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def processes_below(parent: int) -> list[int]:
+    """Processes that calculate for a run: those that were spawned, without the one that keeps track of resources."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) != parent:
+                continue
+            if "spawn_main" in (place / "cmdline").read_text():
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find processes")
+
+
+def test_a_killed_run_is_resumed_and_gives_the_bytes_of_an_undisturbed_one(
+    stack: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = start(stack, "-o", tmp_path / "out", "--workers", 2)
+    wait_until(lambda: len(stored(tmp_path / "out")) >= 4, run)
+    run.kill()
+    run.communicate()
+    kept = {path: path.stat().st_mtime_ns for path in stored(tmp_path / "out")}
+    assert 4 <= len(kept) < N_FRAMES
+    assert not (tmp_path / "out" / "s" / "run.json").exists()
+    told: list[tuple[str, int, int]] = []
+    (result,) = analyze_inputs(
+        [stack],
+        tmp_path / "out",
+        settings=QUICK,
+        workers=1,
+        resume=True,
+        progress=lambda *said: told.append(said),
+    )
+    assert result.failures == ()
+    # Only what was missing was done.
+    assert N_FRAMES - len(kept) <= len(told) <= N_FRAMES - len(kept) + 2
+    assert_same(tmp_path / "out", undisturbed)
+
+
+@needs_proc
+def test_a_killed_worker_loses_nothing_and_the_run_goes_on(stack: Path, undisturbed: Path, tmp_path: Path) -> None:
+    run = start(stack, "-o", tmp_path / "out", "--workers", 2)
+    wait_until(lambda: len(stored(tmp_path / "out")) >= 2, run)
+    os.kill(processes_below(run.pid)[0], signal.SIGKILL)
+    _, said = run.communicate(timeout=120)
+    assert (run.returncode, said) == (0, "")
+    assert_same(tmp_path / "out", undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk in memory")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_what_was_done_is_kept_for_when_there_is_room(
+    stack: Path, undisturbed: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    small = write_lif(tmp_path / "z.mrc")
+    (failed, other) = analyze_inputs([stack, small], small_disk, settings=QUICK, workers=1)
+    assert failed.folder is None
+    lines = errors(small_disk)
+    assert {line["input"] for line in lines} >= {str(stack)}
+    assert {line["kind"] for line in lines} == {"OutputError"}
+    assert all("the disk is full" in line["message"] and "--resume" in line["message"] for line in lines)
+    kept = len(stored(small_disk))
+    assert 0 < kept < N_FRAMES
+    assert other.path == small
+    # Room again: here, on another disk.
+    shutil.copytree(small_disk, tmp_path / "out")
+    (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert result.failures == ()
+    shutil.rmtree(tmp_path / "out" / "z", ignore_errors=True)
+    assert_same(tmp_path / "out", undisturbed)
+
+
+def test_a_file_that_vanishes_is_named_and_its_frames_so_far_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "frames"
+    paths = [write_lif(folder / f"f{i}.mrc", i) for i in range(4)]
+    whole = work._analyzed
+
+    def vanish(opened: Any, series: Any, position: int) -> Any:
+        paths[2].unlink(missing_ok=True)
+        return whole(opened, series, position)
+
+    monkeypatch.setattr(work, "_analyzed", vanish)
+    good = write_lif(tmp_path / "good.mrc")
+    broken, other = analyze_inputs([folder, good], tmp_path / "out", settings=QUICK, workers=1)
+    assert [failure.frame for failure in broken.failures] == [2]
+    assert "f2.mrc" in broken.failures[0].message
+    assert other.failures == ()
+    assert len(stored(tmp_path / "out", "frames")) == 3
+
+
+def test_a_file_that_is_still_written_is_refused_and_done_when_it_is_complete(
+    stack: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.mrc"
+    shutil.copy(stack, path)
+    os.truncate(path, path.stat().st_size // 2)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    assert result.failures != ()
+    shutil.copy(stack, path)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert result.failures == ()
+    assert (tmp_path / "out" / "s" / "spots.csv").read_bytes() == (undisturbed / "s" / "spots.csv").read_bytes()
+
+
+def test_a_file_that_changes_during_its_analysis_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    whole = work._analyzed
+
+    def change(opened: Any, series: Any, position: int) -> Any:
+        result = whole(opened, series, position)
+        os.utime(path, ns=(1, 1))
+        return result
+
+    monkeypatch.setattr(work, "_analyzed", change)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    assert "a.mrc changed while it was analysed" in result.failures[0].message
+    assert not (tmp_path / "out" / "a" / "run.json").exists()
+
+
+def test_a_frame_that_failed_is_tried_again_and_only_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = draw_lif().image
+    path = write_mrc(tmp_path / "s.mrc", [image] * 3, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    whole, tried = work._analyzed, []
+
+    def fail_once(opened: Any, series: Any, position: int) -> Any:
+        tried.append(position)
+        if tried.count(1) == 1 and position == 1:
+            raise MemoryError("too little")
+        return whole(opened, series, position)
+
+    monkeypatch.setattr(work, "_analyzed", fail_once)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    assert (result.summary["status"], len(stored(tmp_path / "out"))) == ("partly failed", 2)
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert result.summary["status"] == "done"
+    assert tried == [0, 1, 2, 1]
+    assert stored(tmp_path / "out") == []
+
+
+def test_a_damaged_result_in_the_journal_is_computed_again(stack: Path, tmp_path: Path, undisturbed: Path) -> None:
+    run = start(stack, "-o", tmp_path / "out", "--workers", 1)
+    wait_until(lambda: len(stored(tmp_path / "out")) >= 3, run)
+    run.kill()
+    run.communicate()
+    first = stored(tmp_path / "out")[0]
+    os.truncate(first, first.stat().st_size // 2)
+    analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert_same(tmp_path / "out", undisturbed)
+
+
+def test_frames_of_one_stack_are_shared_out_and_give_the_same_bytes(
+    stack: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=2)
+    assert_same(tmp_path / "out", undisturbed)
+
+
+def test_noise_alone_can_be_resumed_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frames = rng.normal(100, 10, (2, 64, 64)).astype(np.float32)
+    path = write_mrc(tmp_path / "n.mrc", list(frames), pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    before = files(tmp_path / "out")
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert result.summary["n_frames"] == 2
+    assert files(tmp_path / "out") == before
