@@ -20,6 +20,8 @@ _CELL = 4
 _VALLEY = 0.5
 # ... and deeper than this many standard deviations of the noise on such a height.
 _VALLEY_SIGMA = 4.0
+# Maxima lower than this many standard deviations of smoothed noise are not looked at.
+_LEAST_SIGMA = 3.0
 # A sharp edge of the frame or of a grain leaves lobes beside a spot: power (width / distance)² along the axes of the
 # frame, steeper elsewhere. Fainter maxima than this multiple of it are lobes.
 _LOBE_MARGIN = 2.0
@@ -70,7 +72,8 @@ def split_component(window: Window, box: tuple[slice, slice], component: Mask) -
     excess = np.where(component, np.maximum(window.whitened[box] - 1.0, 0.0), 0.0).astype(np.float64)
     sigma = max(0.7, 0.2 * _effective_area(excess) ** 0.5)
     smooth = scipy.ndimage.gaussian_filter(window.whitened[box].astype(np.float64) - 1.0, sigma, mode="nearest")
-    basins = _merge_shallow(_basins(smooth, component), smooth, n_smoothed=4 * np.pi * sigma**2)
+    n_smoothed = 4 * np.pi * sigma**2
+    basins = _merge_shallow(_basins(smooth, component, n_smoothed=n_smoothed), smooth, n_smoothed=n_smoothed)
     numbers = np.unique(basins[component])
     origin_row, origin_col = box[0].start + window.first_row, box[1].start + window.first_col
     peaks = []
@@ -103,9 +106,11 @@ def _centroid(excess: Array, row: int, col: int, *, reach: int) -> tuple[float, 
     return float(part.sum(axis=1) @ r / total), float(part.sum(axis=0) @ c / total)
 
 
-def _basins(smooth: Array, component: Mask) -> Array:
-    """Watershed of the component from each local maximum; 0 outside."""
+def _basins(smooth: Array, component: Mask, *, n_smoothed: float) -> Array:
+    """Watershed of the component from each local maximum that noise does not make; 0 outside."""
     maxima = (scipy.ndimage.maximum_filter(smooth, 3, mode="nearest") == smooth) & component
+    high = maxima & (smooth > min(_LEAST_SIGMA / n_smoothed**0.5, 0.999 * float(smooth[component].max())))
+    maxima = high if high.any() else maxima
     markers, _ = scipy.ndimage.label(maxima, np.ones((3, 3)))
     basins: Array = watershed(-smooth, markers, mask=component)  # type: ignore[no-untyped-call]
     return basins
