@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fringemap.phases.decoys import LARGEST_CHANGE, SMALLEST_CHANGE, make_decoy_cells
 from fringemap.phases.distortion import prior_distortion
-from fringemap.phases.hypotheses import observe, propose, rank, weigh
+from fringemap.phases.hypotheses import make_pairs, observe, propose, rank, weigh
 from fringemap.phases.lattice import g_vectors, lattice_points
 from fringemap.phases.match import match_spots
 from fringemap.phases.posterior import explain_spots
@@ -206,7 +206,7 @@ def test_the_order_in_which_grains_are_added_does_not_matter(rng):
     observed = observe(noisy(g, rng))
     index = build_seed_index(make_references("Li2CO3", "Si"), n_decoys=0)
     prior = prior_distortion(0.01)
-    hypotheses = propose(index, observed, prior)
+    hypotheses = propose(index, observed, make_pairs(observed), prior)
     null = np.zeros(len(observed))
     ranked = rank(hypotheses, prior, null)
     table = index.table[hypotheses.zone]
@@ -225,7 +225,7 @@ def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
     observed = observe(noisy(g, rng))
     index = build_seed_index(make_references("Li"), n_decoys=0)
     prior = prior_distortion(0.01)
-    hypotheses = propose(index, observed, prior)
+    hypotheses = propose(index, observed, make_pairs(observed), prior)
     null = np.array([0.3, 0.7])
     ranked = rank(hypotheses, prior, null)
     rows = np.flatnonzero(np.isfinite(ranked))

@@ -146,13 +146,12 @@ class Hypotheses:
         return len(self.pair)
 
 
-def propose(index: SeedIndex, observed: Observed, distortion: Distortion) -> Hypotheses:
+def propose(index: SeedIndex, observed: Observed, pairs: Pairs, distortion: Distortion) -> Hypotheses:
     """Find all seeds near all pairs of spots, and test every further spot against the lattice of each.
 
     At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them.
     """
-    pairs = _make_pairs(observed)
-    covariance = _feature_covariance(pairs, distortion)
+    covariance = feature_covariance(pairs, distortion)
     reach = REACH * np.sqrt(np.einsum("pii->pi", covariance))
     centre = pairs.features - pairs.sensitivity @ distortion.mean
     pair, seed = index.find(centre, reach)
@@ -196,7 +195,7 @@ def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -
     free = np.isfinite(log_null[pairs.first]) & np.isfinite(log_null[pairs.second])
     rows = np.flatnonzero(free[hypotheses.pair])
     pair = hypotheses.pair[rows]
-    covariance = _feature_covariance(pairs, distortion)
+    covariance = feature_covariance(pairs, distortion)
     root = np.linalg.inv(np.linalg.cholesky(covariance))
     off = hypotheses.features[rows] - (pairs.sensitivity @ distortion.mean)[pair]
     chi2 = np.sum((root[pair] @ off[:, :, None])[:, :, 0] ** 2, axis=1)
@@ -408,7 +407,8 @@ def _logit(shown: FloatArray) -> FloatArray:
     return logit
 
 
-def _make_pairs(observed: Observed) -> Pairs:
+def make_pairs(observed: Observed) -> Pairs:
+    """List the pairs of strong spots, the best first."""
     i, j = np.triu_indices(len(observed.seeds), 1)
     best_first = np.argsort(i + j, kind="stable")
     i, j = observed.seeds[i[best_first]], observed.seeds[j[best_first]]
@@ -450,7 +450,8 @@ def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray
     )
 
 
-def _feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
+def feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
+    """Covariance of the features of pairs, from fit, lattice, scale and ellipse; (n_pairs, 3, 3)."""
     shared = pairs.sensitivity @ distortion.for_one_grain().covariance @ pairs.sensitivity.transpose(0, 2, 1)
     covariance: FloatArray = pairs.noise + shared
     return covariance

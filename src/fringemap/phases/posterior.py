@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.distortion import Distortion
-from fringemap.phases.hypotheses import Observed, Weighed, observe, propose
+from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose
 from fringemap.phases.search import Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
 from fringemap.phases.singles import make_ring_set
@@ -122,10 +122,11 @@ def explain_spots(
     log_null = _log_null(spots, observed)
     if index.n_real == 0 or len(spots) < 2:
         return Explanation((), priors[0][1], priors[0][1], log_null, certain)
-    lattices, rings = find_lattices(observed), tuple(make_ring_set(reflections) for reflections in references)
+    pairs, rings = make_pairs(observed), tuple(make_ring_set(reflections) for reflections in references)
     sets: list[_Set] = []
     for probability, prior in priors:
-        hypotheses = propose(index, observed, prior)
+        hypotheses = propose(index, observed, pairs, prior)
+        lattices = find_lattices(observed, pairs, prior)
         weight = math.log(probability)
         search = Search(index, observed, hypotheses, lattices, prior, log_null, rings, weight, certain)
         sets += _explore(search)

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fringemap.phases.hypotheses import feature_covariance
+
 if TYPE_CHECKING:
-    from fringemap.phases.hypotheses import Observed
+    from fringemap.phases.distortion import Distortion
+    from fringemap.phases.hypotheses import Observed, Pairs
     from fringemap.records import FloatArray, IntArray, Mask
 
 SHOWN = 0.3
@@ -28,6 +31,14 @@ give points of the finer one."""
 
 REACH = 3.5
 """How many standard errors a spot may lie from a point."""
+
+SYMMETRIES = (0.35, 0.25, 0.2, 0.1, 0.1)
+"""Shares of oblique, rectangular, rhombic, square and hexagonal lattices among the zones of crystals: few zones of a
+crystal of high symmetry are oblique."""
+
+RATIO_SPAN = 1.2
+ANGLE_SPAN = math.radians(70.0)
+"""Spans of log ratio and angle of pairs of random spots."""
 
 SMALLEST_ANGLE = math.radians(20.0)
 """Of the two vectors of a lattice; a lattice always has a pair with a larger one."""
@@ -58,16 +69,17 @@ class Lattices:
         return log_rate + self.constant + over.sum(axis=1), claims
 
 
-def find_lattices(observed: Observed) -> Lattices:
+def find_lattices(observed: Observed, pairs: Pairs, distortion: Distortion) -> Lattices:
     """Make a lattice of each pair of strong spots and see which others lie on it.
 
-    Lengths and directions of the pair are taken as uniform, as those of unknown spots are.
+    Lengths and directions of the pair are taken as uniform, as those of unknown spots are, but for the lattices that
+    symmetry favours.
     """
     length = observed.length
-    first, second = (observed.seeds[rows] for rows in np.triu_indices(len(observed.seeds), 1))
+    keep = pairs.features[:, 2] >= SMALLEST_ANGLE
+    first, second = pairs.first[keep], pairs.second[keep]
+    symmetric = _log_symmetry(pairs.features[keep], feature_covariance(pairs, distortion)[keep])
     area = _cross(observed.g[first], observed.g[second])
-    keep = np.abs(area) > math.sin(SMALLEST_ANGLE) * length[first] * length[second]
-    first, second, area = first[keep], second[keep], area[keep]
     g1, g2 = observed.g[first][:, None], observed.g[second][:, None]
     at = np.stack([_cross(observed.g, g2), _cross(g1, observed.g)], axis=-1) / area[:, None, None]
     own = np.stack([observed.sigma[first], observed.sigma[second]], axis=1) ** 2
@@ -88,9 +100,29 @@ def find_lattices(observed: Observed) -> Lattices:
             gain[rows, spot] = log_odds - np.log(math.pi * span * length[spot])
         n_points = 0.5 * math.pi * length.max() ** 2 * np.linalg.det(division) / np.abs(area)
         gains.append(gain)
-        constants.append(n_points * math.log(1.0 - SHOWN))
+        constants.append(symmetric + n_points * math.log(1.0 - SHOWN))
     n = len(DIVISIONS)
     return Lattices(np.tile(first, n), np.tile(second, n), np.concatenate(gains), np.concatenate(constants))
+
+
+def _log_symmetry(features: FloatArray, covariance: FloatArray) -> FloatArray:
+    """Log of the density of ratio and angle of pairs, over that of pairs of random spots; (n,)."""
+    ratio, angle = features[:, 1], features[:, 2]
+    off = np.stack([ratio, angle - 0.5 * math.pi], axis=1)
+    variance_ratio, variance_angle = covariance[:, 1, 1], covariance[:, 2, 2]
+    # Ratios and angles are folded to one side of 1 and of 90 degrees, so what lies there counts twice.
+    rhombic = 2.0 * _normal(off[:, 0], variance_ratio) * RATIO_SPAN
+    rectangular = 2.0 * _normal(off[:, 1], variance_angle) * ANGLE_SPAN
+    hexagonal = rhombic * _normal(angle - math.pi / 3.0, variance_angle) * ANGLE_SPAN
+    oblique, rect, rhomb, square, hexa = SYMMETRIES
+    density = oblique + rect * rectangular + rhomb * rhombic + square * rhombic * rectangular + hexa * hexagonal
+    log_density: FloatArray = np.log(density)
+    return log_density
+
+
+def _normal(off: FloatArray, variance: FloatArray) -> FloatArray:
+    density: FloatArray = np.exp(-0.5 * off**2 / variance) / np.sqrt(2.0 * math.pi * variance)
+    return density
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:

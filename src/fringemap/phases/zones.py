@@ -25,7 +25,7 @@ SHOWN_AT_MOST = 0.4
 """Probability that a grain shows its strongest reflection, where nobody knows the transfer function."""
 
 SHOWN_BELOW = 0.12
-"""The same for one that is allowed but weaker than the smallest intensity of the list: thick grains show many of them."""
+"""The same for one that is allowed but weaker than the smallest intensity of the list: thick grains show many."""
 
 SHOWN_WEAK = 0.03
 """The same for one that only double diffraction shows."""
