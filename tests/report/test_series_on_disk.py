@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import math
 
 import numpy as np
@@ -184,7 +185,8 @@ def test_a_video_that_cannot_be_written_is_said(tmp_path):
 
 
 def test_without_an_encoder_the_video_is_a_gif(tmp_path, monkeypatch):
-    monkeypatch.setattr("fringemap.report.video.importlib.util.find_spec", lambda _: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
     write_results(results(), folder=tmp_path, settings=ReportSettings(dpi=40), provenance={})
     assert not (tmp_path / "evolution.mp4").exists()
     with Pillow.open(tmp_path / "evolution.gif") as image:
