@@ -381,6 +381,8 @@ class Match:
     """One for each row of ``Spots``."""
     phases: tuple[PhaseEvidence, ...]
     """In falling order of evidence; ``UNKNOWN`` last, if any spot has no name."""
+    candidates: tuple[PhaseEvidence, ...] = ()
+    """Phases that may explain spots which got no name, the likeliest first; their spots are among the unknown ones."""
 
 
 @dataclass(frozen=True)

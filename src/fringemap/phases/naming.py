@@ -13,6 +13,7 @@ from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import UNLISTED
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
 from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
+from fringemap.phases.singles import make_ring_set
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
 
@@ -27,7 +28,10 @@ RIVAL_ODDS = 10.0
 """A rival is reported if the best is not more than this many times as probable."""
 
 SINGLES_EXPECTED = 0.5
-"""Grains of a named phase that show a single spot, expected in a frame."""
+"""Grains of a named phase that show a single spot, expected in a frame that does not tell otherwise."""
+
+SMALLEST = 0.02
+"""A phase less probable than this is no candidate even where nothing else is likelier."""
 
 MAX_CANDIDATES = 20
 """So many reflections are listed for a spot that has only its d."""
@@ -102,7 +106,8 @@ def name_spots(
             matches[spot] = match
     singles = _single_spots(frame, [row for row, match in enumerate(matches) if match is None], named)
     complete = [match or singles[row] for row, match in enumerate(matches)]
-    return Match(tuple(complete), _gather(frame, complete, errors, q_values))
+    phases = _gather(frame, complete, errors, q_values)
+    return Match(tuple(complete), phases, _gather_candidates(frame, named))
 
 
 def _phase_errors(explanation: Explanation) -> dict[int, float]:
@@ -184,7 +189,7 @@ def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[i
     number = np.repeat(np.arange(len(frame.references)), [len(reflections) for reflections in frame.references])
     begin = np.cumsum([0, *(len(reflections) for reflections in frame.references)])
     log_prior = np.concatenate(_single_priors(frame, named))
-    n_free = len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
+    n_free = _count_free(frame)
     matches = {}
     for spot in rows:
         sigma = frame.deviation_sigma[spot]
@@ -205,6 +210,10 @@ def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[i
         )
         matches[spot] = _name_single(frame, spot, singles, named)
     return matches
+
+
+def _count_free(frame: _Frame) -> int:
+    return len(frame.spots) - sum(len(grain.spots) for grain in frame.explanation.grains)
 
 
 @dataclass(frozen=True)
@@ -229,10 +238,11 @@ class _Singles:
 def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     """Log of the expected number of single spots of each reflection of each reference."""
     priors = []
+    share, n_free = frame.explanation.single_share, _count_free(frame)
+    of_named = max(SINGLES_EXPECTED, share / (1.0 - share) * n_free / max(1, len(named)))
     for number, reflections in enumerate(frame.references):
-        weight = np.where(np.isfinite(reflections.intensity), reflections.intensity, 1.0) ** 0.5
-        rate = SINGLES_EXPECTED if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), FEWEST_REAL)
-        priors.append(np.log(np.maximum(rate * weight / max(float(weight.sum()), 1e-12), 1e-12)))
+        rate = of_named if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), FEWEST_REAL)
+        priors.append(np.log(np.maximum(rate * make_ring_set(reflections).weight, 1e-12)))
     return priors
 
 
@@ -280,6 +290,35 @@ def _gather(
     if nameless is not None:
         phases.append(PhaseEvidence(UNKNOWN, tuple(nameless)))
     return tuple(phases)
+
+
+def _gather_candidates(frame: _Frame, named: set[int]) -> tuple[PhaseEvidence, ...]:
+    """Phases that may explain grains which got no name: at least a tenth as likely as the likeliest."""
+    found: dict[int, tuple[float, Grain]] = {}
+    for grain in frame.explanation.grains:
+        if grain.reference in named:
+            continue
+        for number in np.flatnonzero(grain.probabilities * RIVAL_ODDS >= max(grain.probabilities.max(), SMALLEST)):
+            probability = float(grain.probabilities[number])
+            if number not in named and probability > found.get(int(number), (0.0, grain))[0]:
+                found[int(number)] = probability, grain
+    ordered = sorted(found.items(), key=lambda item: -item[1][0])
+    return tuple(_candidate_phase(frame, number, probability, grain) for number, (probability, grain) in ordered)
+
+
+def _candidate_phase(frame: _Frame, number: int, probability: float, grain: Grain) -> PhaseEvidence:
+    own = grain.reference == number
+    return PhaseEvidence(
+        phase=frame.references[number].phase,
+        spots=grain.spots,
+        d_mean_angstrom=float(frame.spots.d_spacing[list(grain.spots)].mean()),
+        zone_axis=grain.zone_axis if own else None,
+        rotation=_rotation(frame, grain) if own else float("nan"),
+        probability=probability,
+        q_value=1.0 - probability,
+        scale=1.0 + float(frame.explanation.distortion.mean[0]) if own else 1.0,
+        flags=Flag.AMBIGUOUS,
+    )
 
 
 def _summarise(

@@ -21,6 +21,7 @@ from fringemap.phases.search import Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
 from fringemap.phases.singles import make_ring_set
 from fringemap.phases.unlisted import find_lattices
+from fringemap.phases.zones import standard_zone
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Explanation:
     """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
     certain: tuple[int, ...]
     """References that are surely in the frame."""
+    single_share: float = 0.0
+    """Share of the spots outside all grains that the phases of the grains make, by single fringes."""
 
 
 def explain_spots(
@@ -131,8 +134,17 @@ def explain_spots(
         search = Search(index, observed, hypotheses, lattices, prior, log_null, rings, weight, certain)
         sets += _explore(search)
     sets.sort(key=lambda one: -one.score)
-    grains = _judge(sets, len(references))
-    return Explanation(tuple(grains), sets[0].search.prior, sets[0].distortion, log_null, certain)
+    grains = [_in_standard_setting(grain, references) for grain in _judge(sets, len(references))]
+    best = sets[0]
+    return Explanation(tuple(grains), best.search.prior, best.distortion, log_null, certain, best.single_share)
+
+
+def _in_standard_setting(grain: Grain, references: Sequence[Reflections]) -> Grain:
+    structure = references[grain.reference].structure if grain.reference != UNLISTED else None
+    if structure is None or grain.zone_axis is None:
+        return grain
+    axis, hkl = standard_zone(structure, np.array(grain.zone_axis), np.array(grain.hkl))
+    return replace(grain, zone_axis=_triple(axis), hkl=tuple(_triple(one) for one in hkl))
 
 
 def _log_null(spots: Spots, observed: Observed) -> FloatArray:
@@ -181,7 +193,7 @@ class _Set:
         # The number of unknown spots to be expected is itself unknown; with an even prior it leaves factorials.
         self.score += math.lgamma(n_spots - len(taken) + 1) - math.lgamma(n_spots + 1)
         phases = {grain.reference for grain in grains if grain.reference != UNLISTED}
-        self.singles, self.distortion = search.weigh_singles(phases, joint, taken)
+        self.singles, self.distortion, self.single_share = search.weigh_singles(phases, joint, taken)
         self.score += self.singles + search.log_weight
 
     def singles_of(self, reference: int) -> float:
@@ -191,7 +203,7 @@ class _Set:
         taken = [spot for grain in self.grains for spot in grain.spots]
         others = [grain for grain in self.grains if grain.reference not in (UNLISTED, reference)]
         joint = self.search.prior.with_evidence(grain.evidence for grain in others)
-        without, _ = self.search.weigh_singles({grain.reference for grain in others}, joint, taken)
+        without, _, _ = self.search.weigh_singles({grain.reference for grain in others}, joint, taken)
         return max(0.0, self.singles - without)
 
     def share(self, claims: Mask) -> int | None:

@@ -25,16 +25,16 @@ GRAINS_EXPECTED = 2.0
 AGAIN_EXPECTED = 0.5
 """Further grains expected of a phase that is in the frame already."""
 
-UNLISTED_EXPECTED = 0.3
+UNLISTED_EXPECTED = 1.0
 """Grains expected of any lattice that is on no list."""
 
-DECOYS_EXPECTED = 0.3
+DECOYS_EXPECTED = 1.0
 """Grains expected of phases that are on no list but resemble those that are."""
 
 FEWEST_REAL = 2
 """A list of fewer structures expects no more grains of each: the user may be wrong about the only phase."""
 
-LONG_LIST = 10
+LONG_LIST = 33
 """A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
 
 N_WEIGHED = 160
@@ -77,8 +77,8 @@ class Search:
 
     def weigh_singles(
         self, references: Collection[int], distortion: Distortion, taken: Collection[int]
-    ) -> tuple[float, Distortion]:
-        """Log odds of references to make spots outside all grains by single fringes, and what these say of scale."""
+    ) -> tuple[float, Distortion, float]:
+        """Log odds of references to make spots outside all grains by single fringes; see ``weigh_singles``."""
         free = np.setdiff1d(np.arange(len(self.observed)), list(taken))
         rings = [self.rings[reference] for reference in sorted(references)]
         return weigh_singles(self.observed, self.log_null, rings, distortion, free)

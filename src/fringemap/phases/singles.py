@@ -52,7 +52,7 @@ def make_ring_set(reflections: Reflections) -> RingSet:
 
 def weigh_singles(
     observed: Observed, log_null: FloatArray, rings: Sequence[RingSet], distortion: Distortion, free: IntArray
-) -> tuple[float, Distortion]:
+) -> tuple[float, Distortion, float]:
     """Log odds of some phases to make some of the free spots, against all of these being unknown.
 
     Parameters
@@ -70,12 +70,13 @@ def weigh_singles(
 
     Returns
     -------
-    float, Distortion
-        The log odds, scale and ellipse integrated out (Laplace's method about what expectation maximisation finds), and
-        what grains and singles together say about scale and ellipse.
+    float, Distortion, float
+        The log odds, scale and ellipse integrated out (Laplace's method about what expectation maximisation finds);
+        what grains and singles together say about scale and ellipse; and the share of the free spots that the phases
+        make.
     """
     if not rings or len(free) == 0:
-        return 0.0, distortion
+        return 0.0, distortion, 0.0
     spots = _Singles.of(observed, log_null, rings, free)
     found = distortion
     for _ in range(STEPS):
@@ -90,8 +91,9 @@ def weigh_singles(
     best = float(of_share.max())
     moved = found.mean - distortion.mean
     occam = np.linalg.slogdet(found.precision)[1] - np.linalg.slogdet(distortion.precision)[1]
-    log_odds = best + math.log(float(np.exp(of_share - best).mean()))
-    return log_odds - 0.5 * float(moved @ distortion.precision @ moved) - 0.5 * float(occam), found
+    likely = np.exp(of_share - best)
+    log_odds = best + math.log(float(likely.mean())) - 0.5 * float(moved @ distortion.precision @ moved + occam)
+    return log_odds, found, float(likely @ SHARES / likely.sum())
 
 
 @dataclass(frozen=True)

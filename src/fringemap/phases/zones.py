@@ -154,6 +154,33 @@ def scale_zone_table(table: ZoneTable, cell: Cell) -> ZoneTable:
     return _with_metric(replace(table, zone=table.zone[:n], points=table.points[:n]), cell)
 
 
+def standard_zone(structure: Structure, uvw: IntArray, hkl: IntArray) -> tuple[IntArray, IntArray]:
+    """Turn a zone axis and reflections of its zone into the equivalent that is written by convention.
+
+    Of all axes that a rotation of the Laue class makes of [uvw], the one with the fewest negative indices; among these
+    the smallest in the order of u, v, w. The reflections are turned along, so that no angle and no handedness changes.
+
+    Parameters
+    ----------
+    structure
+        Its symmetry matters.
+    uvw
+        (3,).
+    hkl
+        (n, 3).
+
+    Returns
+    -------
+    IntArray, IntArray
+        The same, in the standard setting.
+    """
+    rotations = _laue_rotations(structure)
+    inverses = np.rint(np.linalg.inv(rotations)).astype(np.int64)
+    axes = inverses @ uvw
+    order = np.lexsort((axes[:, 2], axes[:, 1], axes[:, 0], (axes < 0).sum(axis=1)))
+    return axes[order[0]], hkl @ rotations[order[0]]
+
+
 def _with_metric(table: ZoneTable, cell: Cell) -> ZoneTable:
     """Fill in the lengths and angles; order each seed by |g|, fold it to an acute angle, add near-ties both ways."""
     reciprocal = reciprocal_basis(cell)
