@@ -176,6 +176,11 @@ def analyze_command(
         results = analyze_inputs(
             inputs, out, settings=settings, workers=workers, scheduler=scheduler, resume=resume, progress=tell
         )
+    _tell_results(results, out, as_json=as_json)
+
+
+def _tell_results(results: Sequence[InputResult], out: Path, *, as_json: bool = False) -> None:
+    """Say how each input ended; leave with 1 if anything failed."""
     failures = [failure for result in results for failure in result.failures]
     if as_json:
         _print_json([_as_json(result) for result in results])
@@ -244,6 +249,39 @@ class _Teller:
         if task is None:
             task = self._tasks[name] = self._bar.add_task(name, total=total)
         self._bar.update(task, completed=done, visible=done < total)
+
+
+@app.command("watch")
+@_with_settings
+def watch_command(
+    folder: Annotated[Path, typer.Argument(help="Folder that the frames are written to", metavar="FOLDER")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results", metavar="OUT")],
+    settings: knobs.AnalysisSettings,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE", help="Call out once: 'Li appears', 'LiF below half', 'Li covers 20 %'; repeatable"
+        ),
+    ] = None,
+    webhook: Annotated[str | None, typer.Option(metavar="URL", help="Send calls to this address as JSON")] = None,
+    command: Annotated[str | None, typer.Option(metavar="PROGRAM", help="Start this program with the words")] = None,
+    poll: Annotated[float, typer.Option(min=0.05, metavar="SECONDS", help="Time between two looks")] = 2.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes at most (default: all cores)")
+    ] = None,
+) -> None:
+    """Analyse frames as they arrive in a folder, until Ctrl-C; then write all results."""
+    from fringemap.batch import watch_folder
+    from fringemap.batch.rules import parse_rule
+    from fringemap.batch.watch import post_to, run_program
+
+    calls = [*([post_to(webhook)] if webhook else []), *([run_program(command)] if command else [])]
+    rules = [parse_rule(text) for text in rule or ()]
+    typer.echo(f"Watching {folder}; Ctrl-C ends it. Page: {out / 'live.html'}")
+    results = watch_folder(
+        folder, out, settings=settings, rules=rules, calls=calls, poll_s=poll, workers=workers, tell=typer.echo
+    )
+    _tell_results(results, out)
 
 
 @app.command("replay")

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from fringemap.batch.frame import analyze
     from fringemap.batch.replay import Replay, replay_run
     from fringemap.batch.run import analyze_input, analyze_inputs
+    from fringemap.batch.watch import watch_folder
     from fringemap.batch.work import InputResult
 
-__all__ = ["InputResult", "Replay", "analyze", "analyze_input", "analyze_inputs", "replay_run"]
+__all__ = ["InputResult", "Replay", "analyze", "analyze_input", "analyze_inputs", "replay_run", "watch_folder"]
 
 _MODULES = {
     "InputResult": "work",
@@ -21,6 +22,7 @@ _MODULES = {
     "analyze_input": "run",
     "analyze_inputs": "run",
     "replay_run": "replay",
+    "watch_folder": "watch",
 }
 
 

@@ -97,7 +97,7 @@ def analyze_inputs(
     inputs, failed = _collect(patterns)
     folders = name_folders(inputs, out)
     if resume:
-        _refuse_others(origin, folders.values())
+        refuse_others(origin, folders.values())
     ledger = _Ledger(len(inputs), progress)
     with _overview(out, settings, ledger, failed), choose_executor(inputs, settings, workers, scheduler) as executor:
         threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
@@ -161,8 +161,14 @@ def name_folders(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
     return folders
 
 
-def _refuse_others(origin: Origin, folders: Iterable[Path]) -> None:
-    """Results of other settings must not stand beside those to come."""
+def refuse_others(origin: Origin, folders: Iterable[Path]) -> None:
+    """Refuse to add to results that were made in another way.
+
+    Raises
+    ------
+    SettingsError
+        With what differs.
+    """
     for folder in folders:
         for earlier in earlier_origins(folder):
             if differences := origin.differences(earlier):

@@ -263,14 +263,20 @@ def _analyze_into_journal(opened: Opened, position: int) -> Failure | None:
 
 def _analyzed(opened: Opened, series: FrameSeries, position: int) -> FrameResult:
     job = opened.job
-    references = _references(job.settings, job.origin.phases_sha256)
+    references = references_for(job.settings, job.origin.phases_sha256)
     result = analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
     return replace(result, warnings=(*series.warnings, *result.warnings))
 
 
 @lru_cache(maxsize=2)
-def _references(settings: AnalysisSettings, phases_sha256: str) -> tuple[Reflections, ...]:
-    """Load the phases once a process; those of the run, and no others."""
+def references_for(settings: AnalysisSettings, phases_sha256: str) -> tuple[Reflections, ...]:
+    """Load the phases once a process; those of the run, and no others.
+
+    Raises
+    ------
+    StructureError
+        Their files have changed since.
+    """
     references = load_phases(settings)
     if fingerprint(references) != phases_sha256:
         raise StructureError("the files that define the phases changed during the run; start it again")
