@@ -66,8 +66,8 @@ class Observed:
     """Geometric mean of the errors along its axes [1/Å]; (n,)."""
     g_shown: FloatArray
     """Probability that a spot is visible, in bins of |g| as in ``ZoneTable.miss``; beyond the last nothing is."""
-    seeds: IntArray
-    """Rows of the spots that make pairs, the best first."""
+    merit: FloatArray
+    """Strength over error of each spot; -inf if it is too uncertain to make pairs; (n,)."""
 
     def __len__(self) -> int:
         return len(self.g)
@@ -76,6 +76,13 @@ class Observed:
     def length(self) -> FloatArray:
         """|g| [1/Å]; (n,)."""
         return np.hypot(self.g[:, 0], self.g[:, 1])
+
+    @property
+    def seeds(self) -> IntArray:
+        """Rows of the spots that make pairs, the best first."""
+        order = np.argsort(-self.merit, kind="stable")[:MAX_SEED_SPOTS]
+        seeds: IntArray = order[np.isfinite(self.merit[order])]
+        return seeds
 
 
 def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | None = None) -> Observed:
@@ -92,15 +99,19 @@ def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | No
     centre = np.asarray((np.arange(n_bins) + 0.5) * MISS_BIN, np.float64)
     shown: FloatArray = np.ones(n_bins) if visibility is None else np.clip(visibility(centre), 0.0, 1.0)
     sigma = np.asarray(np.linalg.det(covariance), np.float64) ** 0.25
-    return Observed(g, covariance, sigma, shown, _seed_spots(spots, covariance))
+    return Observed(g, covariance, sigma, shown, _merit(spots, covariance))
 
 
-def _seed_spots(spots: Spots, covariance: FloatArray) -> IntArray:
+def take(observed: Observed, rows: IntArray) -> Observed:
+    """Return these spots in this order."""
+    parts = (observed.g[rows], observed.covariance[rows], observed.sigma[rows])
+    return Observed(*parts, observed.g_shown, observed.merit[rows])
+
+
+def _merit(spots: Spots, covariance: FloatArray) -> FloatArray:
     error = np.sqrt(np.linalg.eigvalsh(covariance)[:, 1]) / spots.g
-    merit = np.where(error <= LARGEST_SEED_ERROR, spots.snr / error, -np.inf)
-    order = np.argsort(-merit, kind="stable")[:MAX_SEED_SPOTS]
-    seeds: IntArray = order[np.isfinite(merit[order])]
-    return seeds
+    merit: FloatArray = np.where(error <= LARGEST_SEED_ERROR, spots.snr / error, -np.inf)
+    return merit
 
 
 @dataclass(frozen=True)

@@ -298,7 +298,8 @@ def _gather_candidates(frame: _Frame, named: set[int]) -> tuple[PhaseEvidence, .
     for grain in frame.explanation.grains:
         if grain.reference in named:
             continue
-        for number in np.flatnonzero(grain.probabilities * RIVAL_ODDS >= max(grain.probabilities.max(), SMALLEST)):
+        least = max(float(grain.probabilities.max()) / RIVAL_ODDS, SMALLEST)
+        for number in np.flatnonzero(grain.probabilities >= least):
             probability = float(grain.probabilities[number])
             if number not in named and probability > found.get(int(number), (0.0, grain))[0]:
                 found[int(number)] = probability, grain
@@ -307,16 +308,19 @@ def _gather_candidates(frame: _Frame, named: set[int]) -> tuple[PhaseEvidence, .
 
 
 def _candidate_phase(frame: _Frame, number: int, probability: float, grain: Grain) -> PhaseEvidence:
-    own = grain.reference == number
+    own = frame.explanation.rivals.get(number, grain) if grain.reference != number else grain
+    known = own.reference == number
+    seen = frame.explanation.prior.with_evidence([own.evidence] if known else [])
     return PhaseEvidence(
         phase=frame.references[number].phase,
-        spots=grain.spots,
-        d_mean_angstrom=float(frame.spots.d_spacing[list(grain.spots)].mean()),
-        zone_axis=grain.zone_axis if own else None,
-        rotation=_rotation(frame, grain) if own else float("nan"),
+        spots=own.spots,
+        d_mean_angstrom=float(frame.spots.d_spacing[list(own.spots)].mean()),
+        zone_axis=own.zone_axis if known else None,
+        rotation=_rotation(frame, own) if known else float("nan"),
         probability=probability,
         q_value=1.0 - probability,
-        scale=1.0 + float(frame.explanation.distortion.mean[0]) if own else 1.0,
+        scale=1.0 + float(seen.mean[0]),
+        scale_sigma=math.sqrt(seen.covariance[0, 0]),
         flags=Flag.AMBIGUOUS,
     )
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.distortion import Distortion
-from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose
+from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose, take
+from fringemap.phases.joining import join_spots
 from fringemap.phases.search import Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
 from fringemap.phases.singles import make_ring_set
@@ -25,13 +26,16 @@ from fringemap.phases.zones import standard_zone
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
 DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFINED
 """A spot with one of these flags is so many times as likely to be no reflection at all."""
+
+MAX_SPOTS = 100
+"""Grains are sought among so many of the strongest spots; the others may join them afterwards."""
 
 MAX_GRAINS = 12
 
@@ -86,6 +90,8 @@ class Explanation:
     """References that are surely in the frame."""
     single_share: float = 0.0
     """Share of the spots outside all grains that the phases of the grains make, by single fringes."""
+    rivals: Mapping[int, Grain] = field(default_factory=dict)
+    """Of each reference that leads another set of grains, its strongest grain in the best of these sets."""
 
 
 def explain_spots(
@@ -121,25 +127,53 @@ def explain_spots(
         No grains if none is likelier than unknown spots.
     """
     index = build_seed_index(references, n_decoys=n_decoys)
-    observed = observe(spots, visibility=visibility)
-    log_null = _log_null(spots, observed)
+    every = observe(spots, visibility=visibility)
+    log_null = _log_null(spots, every)
     if index.n_real == 0 or len(spots) < 2:
         return Explanation((), priors[0][1], priors[0][1], log_null, certain)
-    pairs, rings = make_pairs(observed), tuple(make_ring_set(reflections) for reflections in references)
+    rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
+    observed, rings = take(every, rows), tuple(make_ring_set(reflections) for reflections in references)
+    pairs = make_pairs(observed)
     sets: list[_Set] = []
     for probability, prior in priors:
-        hypotheses = propose(index, observed, pairs, prior)
-        lattices = find_lattices(observed, pairs, prior)
+        hypotheses, lattices = propose(index, observed, pairs, prior), find_lattices(observed, pairs, prior)
         weight = math.log(probability)
-        search = Search(index, observed, hypotheses, lattices, prior, log_null, rings, weight, certain)
+        search = Search(index, observed, hypotheses, lattices, prior, log_null[rows], rings, weight, certain)
         sets += _explore(search)
     sets.sort(key=lambda one: -one.score)
-    grains = [_in_standard_setting(grain, references) for grain in _judge(sets, len(references))]
     best = sets[0]
-    return Explanation(tuple(grains), best.search.prior, best.distortion, log_null, certain, best.single_share)
+    grains = [_finish(grain, references, rows) for grain in _judge(sets, len(references))]
+    rivals = {one.reference: _finish(one, references, rows) for one in _leaders(sets[::-1])}
+    return Explanation(
+        grains=tuple(_join_all(grains, references, every)),
+        prior=best.search.prior,
+        distortion=best.distortion,
+        log_null=log_null,
+        certain=certain,
+        single_share=best.single_share,
+        rivals=rivals,
+    )
 
 
-def _in_standard_setting(grain: Grain, references: Sequence[Reflections]) -> Grain:
+def _join_all(grains: Sequence[Grain], references: Sequence[Reflections], observed: Observed) -> list[Grain]:
+    """Let each grain of a phase, the strongest first, take the free spots on its net."""
+    joined = list(grains)
+    for number, grain in enumerate(grains):
+        structure = references[grain.reference].structure if grain.reference != UNLISTED else None
+        if structure is not None:
+            taken = {spot for one in joined for spot in one.spots}
+            joined[number] = join_spots(grain, structure, observed, taken)
+    return joined
+
+
+def _leaders(sets: Sequence[_Set]) -> list[Grain]:
+    """List the grains of all sets in the order of the sets, of each set the weakest first."""
+    return [grain for one in sets for grain in one.grains[::-1] if grain.reference != UNLISTED]
+
+
+def _finish(grain: Grain, references: Sequence[Reflections], rows: IntArray) -> Grain:
+    """Write a grain with the rows of all spots, and its zone in the standard setting."""
+    grain = replace(grain, spots=tuple(int(rows[spot]) for spot in grain.spots))
     structure = references[grain.reference].structure if grain.reference != UNLISTED else None
     if structure is None or grain.zone_axis is None:
         return grain

@@ -275,7 +275,8 @@ def _half_of_lattice(structure: Structure, d_min: float) -> IntArray:
 def _probability_of_showing(reflections: Reflections, rotations: IntArray, box: _Box, half: IntArray) -> FloatArray:
     """How likely a grain shows each hkl: a weak function of |F|², for contrast transfer and thickness hide it."""
     shown = np.zeros(int(np.prod(box.shape)))
-    absent = _absent(reflections.structure, half)
+    assert reflections.structure is not None  # zones are made of structures only
+    absent = space_group(reflections.structure).operations().systematic_absences(half.astype(np.int32))
     shown[box.place(half)] = shown[box.place(-half)] = np.where(absent, SHOWN_WEAK, SHOWN_BELOW)
     squared = reflections.intensity / reflections.multiplicity
     relative = np.where(np.isfinite(squared), squared / max(float(np.nanmax(squared, initial=0.0)), 1e-12), 1.0)
@@ -284,17 +285,6 @@ def _probability_of_showing(reflections: Reflections, rotations: IntArray, box: 
         image = reflections.hkl @ rotation
         shown[box.place(image)] = shown[box.place(-image)] = probability
     return shown
-
-
-def _absent(structure: Structure | None, hkl: IntArray) -> Mask:
-    """Which reflections a screw axis or a glide plane extinguishes: an operation leaves hkl but shifts its phase."""
-    assert structure is not None  # zones are made of structures only
-    absent = np.zeros(len(hkl), np.bool_)
-    for operation in space_group(structure).operations().sym_ops:
-        rotation = np.array(operation.rot, dtype=np.int64) // gemmi.Op.DEN
-        stays = np.all(hkl @ rotation == hkl, axis=1)
-        absent |= stays & ((hkl @ np.array(operation.tran, dtype=np.int64)) % gemmi.Op.DEN != 0)
-    return absent
 
 
 def _seed_reflections(length: FloatArray, shown: FloatArray) -> IntArray:
