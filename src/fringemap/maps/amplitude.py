@@ -23,7 +23,18 @@ from fringemap.maps.geometry import resample
 from fringemap.maps.noise import local_noise
 from fringemap.maps.region import find_region
 from fringemap.maps.resolution import choose_grid, choose_resolution, distance_to_spots
-from fringemap.records import ComplexImage, Diffractogram, Flag, Image, IntArray, Match, PhaseEvidence, PhaseMap, Spots
+from fringemap.records import (
+    Array,
+    ComplexImage,
+    Diffractogram,
+    Flag,
+    Image,
+    IntArray,
+    Match,
+    PhaseEvidence,
+    PhaseMap,
+    Spots,
+)
 
 if TYPE_CHECKING:
     from fringemap.settings import MapSettings
@@ -173,13 +184,15 @@ def leaked_power(diffractogram: Diffractogram, leaks: list[Leak], power: Image, 
     return total
 
 
-def fringe_intensity(block: ComplexImage, background: Image, cut: Cut) -> tuple[float, float]:
+def fringe_intensity(block: ComplexImage, background: Array, cut: Cut) -> tuple[float, float]:
     """Fringe energy in an aperture over the noise's, minus one, and its variance; spectrum and noise read in the cut.
 
     By Parseval's theorem this is the mean over the frame of |b|² / noise - 1. A bin of power F² over a background B
     has the variance B² + 2 B (F² - B).
     """
-    power = block.real**2 + block.imag**2
+    # Powers of a few 10^20 are squared: beyond single precision.
+    background = background.astype(np.float64)
+    power = block.real.astype(np.float64) ** 2 + block.imag.astype(np.float64) ** 2
     noise = under_aperture(background, cut)
     spread = under_aperture(background * (2.0 * power - background), cut, 4)
     even = under_aperture(background**2, cut, 4)

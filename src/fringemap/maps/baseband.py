@@ -19,7 +19,7 @@ from fringemap.errors import SettingsError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fringemap.records import ComplexImage, Diffractogram, FloatArray, Image
+    from fringemap.records import Array, ComplexImage, Diffractogram, FloatArray, Image
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -224,7 +224,7 @@ def noise_power(background: Image, cut: Cut, grid: Grid) -> float:
     return 4.0 * under_aperture(background, cut) / (grid.frame_shape[0] * grid.frame_shape[1]) ** 2
 
 
-def under_aperture(power: Image, cut: Cut, exponent: int = 2) -> float:
+def under_aperture(power: Array, cut: Cut, exponent: int = 2) -> float:
     """Sum of a power read in this cut, weighted with a power of the aperture."""
     rows, cols = ((aperture**exponent).astype(np.float32) for aperture in (cut.rows, cut.cols))
     return float(rows @ power @ cols)

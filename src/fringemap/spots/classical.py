@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from fringemap.records import Diffractogram, FloatArray
     from fringemap.settings import SpotSettings
+    from fringemap.spots.blocks import Law
     from fringemap.spots.peaks import Peak
+    from fringemap.spots.window import Window
 
 # What is wider than this many times the spots of the smallest grain is an error of the background.
 _WIDEST = 2.5
@@ -48,13 +50,14 @@ def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) ->
     Candidates
         One of each Friedel pair; empty if nothing stands out.
     """
-    peaks, scores = _detect(diffractogram, settings, crowded=False)
-    if any(p.width < _FRAME_FILLING_BINS and p.height > _FRAME_FILLING_HEIGHT for p in peaks):
-        peaks, scores = _detect(under_hann(diffractogram), settings, crowded=True)
-    return _ranked(peaks, scores, settings.false_spots)
+    found = _find_peaks(diffractogram, settings)
+    crowded = any(p.width < _FRAME_FILLING_BINS and p.height > _FRAME_FILLING_HEIGHT for p in found[0])
+    if crowded:
+        found = _find_peaks(under_hann(diffractogram), settings)
+    return _ranked(found[0], score_peaks(*found, crowded=crowded), settings.false_spots)
 
 
-def _detect(diffractogram: Diffractogram, settings: SpotSettings, *, crowded: bool) -> tuple[list[Peak], FloatArray]:
+def _find_peaks(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[list[Peak], Window, list[Law]]:
     width = _smallest_grain_width(diffractogram, settings)
     levels = _levels(diffractogram, width)
     window = cut_window(diffractogram, settings, margin=2 * levels[-1])
@@ -67,8 +70,7 @@ def _detect(diffractogram: Diffractogram, settings: SpotSettings, *, crowded: bo
     )
     peaks = [peak for box, component in components(found) for peak in split_component(window, box, component)]
     peaks = [peak for peak in keep_real_half(peaks) if peak.width < _WIDEST * max(width, 2.0)]
-    peaks = drop_lobes(peaks)
-    return peaks, score_peaks(peaks, window, laws, crowded=crowded)
+    return drop_lobes(peaks), window, laws
 
 
 def _smallest_grain_width(diffractogram: Diffractogram, settings: SpotSettings) -> float:

@@ -134,7 +134,9 @@ def _blocks_on_ring(index: int, places: Array, window: Window, side: int) -> Arr
     rows = np.rint((g + offset) * np.sin(angle) / step_y).astype(int).ravel()
     cols = np.rint((g + offset) * np.cos(angle) / step_x).astype(int).ravel()
     clear = np.ones(len(rows), bool)
-    for row, col, width in places:
+    reach = side + 2 + _CLEAR_WIDTHS * places[:, 2]
+    on_ring = np.abs(np.hypot(places[:, 0] * step_y, places[:, 1] * step_x) - g) < reach * window.step
+    for row, col, width in places[on_ring]:
         for sign in (1, -1):
             clear &= np.hypot(rows - sign * row, cols - sign * col) > side / 2 + _CLEAR_WIDTHS * width
     low = side // 2
