@@ -161,32 +161,37 @@ def _saddles(basins: Array, smooth: Array, n: int) -> Array:
 def keep_real_half(peaks: list[Peak]) -> list[Peak]:
     """One of each Friedel pair, with col > 0, or col == 0 and row > 0; in falling order of height."""
     kept: list[Peak] = []
+    places = np.zeros((len(peaks), 2))
     for peak in sorted(peaks, key=lambda p: -p.height):
         sign = 1 if (peak.col, peak.row) > (0, 0) else -1
-        row, col = sign * peak.row, sign * peak.col
-        reach = max(1.5, 0.5 * peak.width)
-        if any(min(np.hypot(row - k.row, col - k.col), np.hypot(row + k.row, col + k.col)) < reach for k in kept):
+        place = np.array([sign * peak.row, sign * peak.col])
+        others = places[: len(kept)]
+        nearest = np.minimum(np.hypot(*(others - place).T), np.hypot(*(others + place).T))
+        if (nearest < max(1.5, 0.5 * peak.width)).any():
             continue
-        kept.append(dataclasses.replace(peak, row=row, col=col))
+        places[len(kept)] = place
+        kept.append(dataclasses.replace(peak, row=sign * peak.row, col=sign * peak.col))
     return kept
 
 
 def drop_lobes(peaks: list[Peak]) -> list[Peak]:
     """Leave out maxima that the sharp edges of the frame or of a grain make beside a stronger spot."""
-    kept: list[Peak] = []
-    for peak in peaks:
-        if not any(peak.height < _LOBE_MARGIN * _lobe_height(strong, peak) for strong in kept):
-            kept.append(peak)
-    return kept
+    row, col, width, height, energy = (
+        np.array([(p.row, p.col, p.width, p.height, p.energy) for p in peaks]).reshape(-1, 5).T
+    )  # A spot one bin wide has all its energy there, however the smoothing lowers its crest.
+    crest = np.maximum(height, energy / np.maximum(_AREA * width**2, 1.0))
+    kept: list[int] = []
+    for i in range(len(peaks)):
+        lobes = _lobe_heights(row[i] - row[kept], col[i] - col[kept], width[kept], crest[kept])
+        mates = _lobe_heights(row[i] + row[kept], col[i] + col[kept], width[kept], crest[kept])
+        if not (height[i] < _LOBE_MARGIN * np.maximum(lobes, mates)).any():
+            kept.append(i)
+    return [peaks[i] for i in kept]
 
 
-def _lobe_height(strong: Peak, at: Peak) -> float:
-    """Upper envelope of the side lobes of a spot at the place of another; of the mate's lobes, if that is nearer."""
-    offsets = [(at.row - sign * strong.row, at.col - sign * strong.col) for sign in (1, -1)]
-    dr, dc = min(offsets, key=lambda o: abs(o[0]) + abs(o[1]))
-    distance = max(float(np.hypot(dr, dc)) / strong.width, 1e-9)
-    on_axis = min(abs(dr), abs(dc)) <= 1.0 + strong.width / 2
-    power = 2.0 if on_axis else 3.0
-    # A spot one bin wide has all its energy there, however the smoothing lowers its crest.
-    crest = max(strong.height, strong.energy / max(_AREA * strong.width**2, 1.0))
-    return crest * float(min(1.0, (np.pi * distance) ** -power))
+def _lobe_heights(rows_away: Array, cols_away: Array, width: Array, crest: Array) -> Array:
+    """Upper envelope of the side lobes of strong spots at some distance from them."""
+    distance = np.maximum(np.hypot(rows_away, cols_away) / width, 1e-9)
+    on_axis = np.minimum(np.abs(rows_away), np.abs(cols_away)) <= 1.0 + width / 2
+    heights: Array = crest * np.minimum(1.0, (np.pi * distance) ** np.where(on_axis, -2.0, -3.0))
+    return heights
