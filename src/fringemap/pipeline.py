@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fringemap.maps import compute_maps
 from fringemap.phases import load_references, match_spots
-from fringemap.records import FLAG_MEANING, Flag, FrameResult
+from fringemap.records import FrameResult
 from fringemap.settings import AnalysisSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spots import find_rings, find_spots, spot_mask
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from fringemap.records import Diffractogram, Frame, Image, Reflections
-
-# Of a frame these are the reader's business, and their sentences come with the series.
-_SAID_BY_READER = Flag.UNCALIBRATED | Flag.COARSE_SAMPLING | Flag.ANISOTROPIC_PIXELS
 
 
 def load_phases(settings: AnalysisSettings) -> tuple[Reflections, ...]:
@@ -87,7 +84,6 @@ def analyze_frame(
         mean_counts=diffractogram.mean_counts,
         seconds=seconds,
         flags=diffractogram.flags,
-        warnings=_sentences(diffractogram.flags),
     )
 
 
@@ -116,8 +112,3 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[step] = time.perf_counter() - start
-
-
-def _sentences(flags: Flag) -> tuple[str, ...]:
-    said = [FLAG_MEANING[flag] for flag in FLAG_MEANING if flag & flags and not flag & _SAID_BY_READER]
-    return tuple(f"{text[0].upper()}{text[1:]}." for text in said)
