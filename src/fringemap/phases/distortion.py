@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fringemap.records import FloatArray
 
@@ -63,6 +63,15 @@ class Distortion:
         log_det = float(np.linalg.slogdet(self.precision)[1])
         return 0.5 * float(self.pull @ self.mean) - 0.5 * log_det
 
+    def gain(self, evidence: Sequence[Distortion]) -> float:
+        """Log evidence of what grains say, in so far as it depends on this distribution."""
+        return self.with_evidence(evidence).potential - self.potential
+
+    def widened(self, scale_sigma: float) -> Distortion:
+        """Add an uncertainty of the scale alone [relative]."""
+        precision: FloatArray = np.asarray(np.linalg.inv(self.covariance + np.diag([scale_sigma**2, 0.0, 0.0])))
+        return Distortion(precision, precision @ self.mean)
+
     def with_evidence(self, evidence: Iterable[Distortion]) -> Distortion:
         """Add what grains say."""
         precision, pull = self.precision, self.pull
@@ -80,10 +89,10 @@ def prior_distortion(scale_sigma: float, *, ellipse_sigma: float = ELLIPSE_SIGMA
 
 def distortion_priors(scale_sigma: float) -> tuple[tuple[float, Distortion], ...]:
     """Prior probability and prior of a frame with the usual ellipse, and of a badly distorted one."""
-    wide = math.hypot(scale_sigma, WIDE_ELLIPSE_SIGMA)
+    # Where directions differ by so much, one pixel size, measured along some of them, cannot be well known.
+    wide = math.hypot(scale_sigma, 0.5 * WIDE_ELLIPSE_SIGMA)
     return (
         (1.0 - WIDE_PROBABILITY, prior_distortion(scale_sigma)),
-        # Where directions differ by so much, one pixel size cannot be better known.
         (WIDE_PROBABILITY, prior_distortion(wide, ellipse_sigma=WIDE_ELLIPSE_SIGMA)),
     )
 

@@ -257,7 +257,8 @@ def _name_single(frame: _Frame, row: int, found: _Singles, named: set[int]) -> S
     unique = len(phases) == 1
     flags = Flag.SINGLE_SPOT | (Flag.NONE if unique else Flag.AMBIGUOUS)
     order = np.argsort(-found.share, kind="stable")[:MAX_CANDIDATES]
-    if not doubtful and of_phase[best] >= 0.5 and (best in named or (unique and restricted)):
+    least = 0.5 if best in named else 1.0 - frame.settings.false_names
+    if not doubtful and of_phase[best] >= least and (best in named or (unique and restricted)):
         own = [i for i in order if found.number[i] == best]
         first = own[0] if own else int(np.argmax(np.where(found.number == best, found.share, -1.0)))
         others = tuple(_single_candidate(frame, found, int(i)) for i in order if i != first)

@@ -43,6 +43,9 @@ MAX_RIVALS = 6
 RIVAL_DEPTH = 6.0
 """So many rivals, and not further below in log odds, begin a set of grains of their own."""
 
+SIBLING_SIZES = 0.06
+"""Spread of the cells of crystals that are built alike [relative]: spinels, rock salts, perovskites."""
+
 UNLISTED = -1
 """In place of a reference: a lattice that no phase of the list explains as well."""
 
@@ -343,7 +346,7 @@ def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distort
     points = weighed.points[best, spots].astype(np.int64)
     axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
     evidence = Distortion(weighed.precision[best], weighed.pull[best])
-    gained = distortion.with_evidence([evidence]).potential - distortion.potential
+    gained = distortion.gain([evidence])
     score = float(weighed.score[best])
     return Grain(
         reference=int(search.reference(weighed)[best]),
@@ -386,9 +389,24 @@ def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
             for other in sisters:
                 plain *= odds[other][2] / (odds[other][0][grain.reference] + odds[other][2])
             of_list, plain = _with_sets(of_list, plain, grain, sets, weights, _claims(search, grain))
-            probabilities = of_list / (of_list.sum() + decoys + plain)
+            probabilities = of_list / (of_list.sum() + decoys + plain) / (1.0 + _odds_of_siblings(sets[0], grain))
         judged.append(replace(grain, probabilities=probabilities))
     return judged
+
+
+def _odds_of_siblings(best: _Set, grain: Grain) -> float:
+    """Odds of a phase that is on no list but differs from the grain's by its size only, against the grain's phase.
+
+    Many crystals are built alike. The further the scale must be from where the calibration and the other phases see it,
+    the likelier is such a sibling.
+    """
+    if grain.reference == UNLISTED or grain.reference in best.search.certain:
+        return 0.0
+    own = [one.evidence for one in best.grains if one.reference == grain.reference]
+    base = best.search.prior.with_evidence(one.evidence for one in best.grains if one.reference != grain.reference)
+    any_size = base.widened(SIBLING_SIZES)
+    log_odds = any_size.gain(own) - base.gain(own)
+    return best.search.siblings * float(odds_of(np.array(log_odds)))
 
 
 def _sisters(grains: Sequence[Grain], number: int) -> list[int]:

@@ -34,8 +34,11 @@ DECOYS_EXPECTED = 1.0
 FEWEST_REAL = 2
 """A list of fewer structures expects no more grains of each: the user may be wrong about the only phase."""
 
-LONG_LIST = 33
+LONG_LIST = 60
 """A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
+
+SIBLINGS = 0.06
+"""Phases on no list that differ from a listed one by the size of their cells only, for each that is on a long list."""
 
 N_WEIGHED = 160
 """So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each."""
@@ -74,6 +77,11 @@ class Search:
     """Log of the prior probability that ``prior`` is the right one."""
     certain: tuple[int, ...] = ()
     """References that are surely in the frame."""
+
+    @property
+    def siblings(self) -> float:
+        """Unlisted phases that are built like a listed one, for each of these."""
+        return SIBLINGS * min(1.0, self.index.n_real / LONG_LIST)
 
     def weigh_singles(
         self, references: Collection[int], distortion: Distortion, taken: Collection[int]
