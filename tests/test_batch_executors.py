@@ -173,6 +173,25 @@ def _is_running(process: int) -> bool:
         return False
 
 
+def test_a_run_on_a_cluster_gives_the_bytes_of_a_local_one(scheduler: str, tmp_path: Path) -> None:
+    from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
+    from fringemap.batch import analyze_inputs
+    from fringemap.batch.replay import compare_results
+    from fringemap.io import write_mrc
+
+    images = [draw_lif(seed).image for seed in range(4)]
+    stack = write_mrc(tmp_path / "s.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    inputs = [stack, write_lif(tmp_path / "a.mrc"), tmp_path / "missing.mrc"]
+    remote = analyze_inputs(inputs, tmp_path / "cluster", settings=QUICK, scheduler=scheduler)
+    local = analyze_inputs(inputs, tmp_path / "local", settings=QUICK, workers=1)
+    assert [r.summary["status"] for r in remote] == ["done", "done", "failed"]
+    for one, other in zip(remote[:2], local[:2], strict=True):
+        assert one.folder is not None
+        assert other.folder is not None
+        assert compare_results(one.folder, other.folder) == []
+    assert (tmp_path / "cluster" / "errors.csv").read_bytes() == (tmp_path / "local" / "errors.csv").read_bytes()
+
+
 def test_a_scheduler_that_is_not_there_is_named_with_the_way_out() -> None:
     pytest.importorskip("distributed", reason="needs Dask: install fringemap[dask]")
     with pytest.raises(WorkerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):

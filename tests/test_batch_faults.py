@@ -183,9 +183,9 @@ def test_a_file_that_vanishes_is_named_and_its_frames_so_far_are_kept(
     paths = [write_lif(folder / f"f{i}.mrc", i) for i in range(4)]
     whole = work._analyzed
 
-    def vanish(opened: Any, series: Any, position: int) -> Any:
+    def vanish(job: Any, series: Any, position: int) -> Any:
         paths[2].unlink(missing_ok=True)
-        return whole(opened, series, position)
+        return whole(job, series, position)
 
     monkeypatch.setattr(work, "_analyzed", vanish)
     good = write_lif(tmp_path / "good.mrc")
@@ -214,8 +214,8 @@ def test_a_file_that_changes_during_its_analysis_is_refused(tmp_path: Path, monk
     path = write_lif(tmp_path / "a.mrc")
     whole = work._analyzed
 
-    def change(opened: Any, series: Any, position: int) -> Any:
-        result = whole(opened, series, position)
+    def change(job: Any, series: Any, position: int) -> Any:
+        result = whole(job, series, position)
         os.utime(path, ns=(1, 1))
         return result
 
@@ -230,11 +230,11 @@ def test_a_frame_that_failed_is_tried_again_and_only_that_one(tmp_path: Path, mo
     path = write_mrc(tmp_path / "s.mrc", [image] * 3, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
     whole, tried = work._analyzed, []
 
-    def fail_once(opened: Any, series: Any, position: int) -> Any:
+    def fail_once(job: Any, series: Any, position: int) -> Any:
         tried.append(position)
         if tried.count(1) == 1 and position == 1:
             raise MemoryError("too little")
-        return whole(opened, series, position)
+        return whole(job, series, position)
 
     monkeypatch.setattr(work, "_analyzed", fail_once)
     (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)

@@ -246,7 +246,7 @@ class _Ledger:
         """Take note of a task that came back, and give the tasks that follow from it."""
         task = done.task
         if isinstance(task, Analyze):
-            return self._after_frame(task.opened, task.position, done)
+            return self._after_frame(task, done)
         job = _job(task)
         value = done.value if done.error is None else failed_input(job.path, _named(job.path, done.error))
         return self._after_opening(value) if isinstance(value, Opened) else self._end(job, value)
@@ -254,16 +254,16 @@ class _Ledger:
     def _after_opening(self, opened: Opened) -> Iterable[Any]:
         frames = self._frames[opened.job.number] = _Frames(opened, len(opened.missing))
         self._tell(frames)
-        return [Write(opened, ())] if not frames.left else (Analyze(opened, i) for i in opened.missing)
+        return [Write(opened, ())] if not frames.left else opened.tasks()
 
-    def _after_frame(self, opened: Opened, position: int, done: Done) -> Iterable[Any]:
-        frames, path = self._frames[opened.job.number], opened.job.path
-        failure = done.value if done.error is None else failure_of(path, position, _named(path, done.error))
+    def _after_frame(self, task: Analyze, done: Done) -> Iterable[Any]:
+        frames, path = self._frames[task.job.number], task.job.path
+        failure = done.value if done.error is None else failure_of(path, task.position, _named(path, done.error))
         if failure is not None:
             frames.failures.append(failure)
         frames.left -= 1
         self._tell(frames)
-        return () if frames.left else [Write(opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
+        return () if frames.left else [Write(frames.opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
 
     def _end(self, job: Job, result: InputResult) -> Iterable[Any]:
         self._results[job.number] = result
@@ -283,7 +283,7 @@ def _named(path: Path, error: Exception) -> Exception:
 
 
 def _job(task: Task) -> Job:
-    return task.job if isinstance(task, Open) else task.opened.job
+    return task.opened.job if isinstance(task, Write) else task.job
 
 
 def _number(task: Task) -> float:
@@ -332,7 +332,7 @@ def analyze_input(
         opened = open_input(Job(0, path, folder, settings, origin, threads), truth=truth, watch=watch)
         if isinstance(opened, InputResult):
             return opened
-        failures = [f for i in opened.missing if (f := do_task(Analyze(opened, i))) is not None]
+        failures = [f for task in opened.tasks() if (f := do_task(task)) is not None]
         return write_input(opened, failures, truth=truth, watch=watch)
 
     result: InputResult = guarded(path, do)

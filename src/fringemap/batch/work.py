@@ -91,13 +91,19 @@ class Opened:
     series: Mapping[str, Any]
     """What the record of the run says of it."""
 
+    def tasks(self) -> Iterator[Analyze]:
+        """Make a task of each frame to be analysed."""
+        return (Analyze(self.job, position, self.origin.input_sha256) for position in self.missing)
+
 
 @dataclass(frozen=True)
 class Analyze:
     """Task: analyse one frame and put its result into the journal. Gives None, or the ``Failure`` of the frame."""
 
-    opened: Opened
+    job: Job
     position: int
+    input_sha256: str
+    """Of the input when it was opened. No more of ``Opened``: that grows with the series, and there are many tasks."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,8 @@ def do_task(task: Task) -> Any:
     match task:
         case Open(job):
             return guarded(job.path, lambda: open_input(job))
-        case Analyze(opened, position):
-            return _analyze_into_journal(opened, position)
+        case Analyze():
+            return _analyze_into_journal(task)
         case Write(opened, failures):
             return guarded(opened.job.path, lambda: write_input(opened, failures))
 
@@ -247,22 +253,22 @@ def _from_journal(opened: Opened, failures: Iterable[Failure]) -> Iterator[Frame
 def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult | Failure]:
     for position in opened.missing:
         try:
-            yield _analyzed(opened, series, position)
+            yield _analyzed(opened.job, series, position)
         except Exception as error:  # a fault of ours as well: the other frames must not be lost
             yield failure_of(opened.job.path, position, error)
 
 
-def _analyze_into_journal(opened: Opened, position: int) -> Failure | None:
+def _analyze_into_journal(task: Analyze) -> Failure | None:
+    job = task.job
     try:
-        result = _analyzed(opened, _open_series(opened), position)
-        Journal(opened.job.folder).save(position, result)
+        result = _analyzed(job, _open_series(job, task.input_sha256), task.position)
+        Journal(job.folder).save(task.position, result)
     except Exception as error:  # see above
-        return failure_of(opened.job.path, position, error)
+        return failure_of(job.path, task.position, error)
     return None
 
 
-def _analyzed(opened: Opened, series: FrameSeries, position: int) -> FrameResult:
-    job = opened.job
+def _analyzed(job: Job, series: FrameSeries, position: int) -> FrameResult:
     references = references_for(job.settings, job.origin.phases_sha256)
     result = analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
     return replace(result, warnings=(*series.warnings, *result.warnings))
@@ -287,11 +293,11 @@ _open = threading.local()
 """The series that this thread has open: to open a large file anew takes longer than to read one of its frames."""
 
 
-def _open_series(opened: Opened) -> FrameSeries:
-    key = (opened.job.path, opened.job.settings.read, opened.stamp)
+def _open_series(job: Job, input_sha256: str) -> FrameSeries:
+    key = (job.path, job.settings.read, input_sha256)
     if getattr(_open, "key", None) != key:
         close_series()
-        _open.series, _open.key = read(opened.job.path, settings=opened.job.settings.read), key
+        _open.series, _open.key = read(job.path, settings=job.settings.read), key
     series: FrameSeries = _open.series
     return series
 

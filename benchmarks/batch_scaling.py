@@ -1,0 +1,109 @@
+"""How a run scales with frames and workers, and what memory it takes.
+
+``python benchmarks/batch_scaling.py --size 1024 --frames 10 100 --workers 1 2``
+
+Times are ratios to ``numpy.fft.fft2`` (complex128) of one frame of that size, timed before and after each run. Each run
+is a process of its own, from start to end, and writes all tables and maps, without figures. Memory is the peak of the
+largest process: the run itself or one of its workers (Linux only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fringemap.io import write_mrc
+from fringemap.simulate import demo_scene, simulate_frame
+
+PHASES = "Li,LiF,Li2O,Li2CO3,LiOH,Cu"
+# Of the run itself the high-water mark since its program was loaded: what getrusage says includes its parent's.
+_RUN = r"""
+import re, resource, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module("fringemap", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+own = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]
+print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run."""
+
+    frames: int
+    workers: int
+    seconds: float
+    ratio: float
+    """Seconds over those of the reference, times the number of frames: 1 is one FFT a frame."""
+    memory_mb: float
+
+
+def draw_stack(path: Path, size: int, n_frames: int) -> Path:
+    """Write a stack of one specimen that drifts, with fresh shot noise in each frame."""
+    rng = np.random.default_rng(1)
+    frame, _ = simulate_frame(demo_scene(rng=rng, frame_shape=(size, size)), rng=rng)
+    assert frame.scale is not None
+    clean = np.clip(frame.image, 0, 30000)
+    frames = np.lib.format.open_memmap(path.with_suffix(".npy"), "w+", np.int16, (n_frames, size, size))
+    for i in range(n_frames):
+        shifted = np.roll(clean, (i % 7, -i % 5), (0, 1))
+        frames[i] = np.rint(shifted + np.sqrt(shifted) * rng.standard_normal(clean.shape, dtype=np.float32))
+    return write_mrc(path, frames, pixel_size_angstrom=frame.scale.pixel_size_angstrom)
+
+
+def time_reference(size: int) -> float:
+    """Seconds of the reference transform, median of three."""
+    image = np.random.default_rng(0).standard_normal((size, size)).astype(np.complex128)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        np.fft.fft2(image)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure_run(stack: Path, size: int, n_frames: int, workers: int) -> Measured:
+    """Run fringemap on the first frames of the stack."""
+    with tempfile.TemporaryDirectory() as out:
+        words = [sys.executable, "-c", _RUN, "fringemap", "analyze", stack, "-o", out, "--workers", workers]
+        words += ["--phases", PHASES, "--no-figures", "--frames", f"0:{n_frames}"]
+        before = time_reference(size)
+        start = time.perf_counter()
+        done = subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True)
+        seconds = time.perf_counter() - start
+        unit = (before + time_reference(size)) / 2
+    memory = max(map(int, done.stdout.split()[-2:])) / 1024
+    return Measured(n_frames, workers, seconds, seconds / unit / n_frames, memory)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--size", type=int, default=1024, help="side of the frames [px]")
+    parser.add_argument("--frames", type=int, nargs="+", default=[10, 20, 100])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    given = parser.parse_args()
+    print(f"{given.size} x {given.size} px, {os.cpu_count()} cores; unit: numpy.fft.fft2 in complex128, a frame")
+    print(f"{'frames':>7} {'workers':>8} {'seconds':>9} {'units a frame':>14} {'peak memory':>12}")
+    with tempfile.TemporaryDirectory() as folder:
+        stack = draw_stack(Path(folder) / "stack.mrc", given.size, max(given.frames))
+        for workers in given.workers:
+            for n_frames in given.frames:
+                m = measure_run(stack, given.size, n_frames, workers)
+                print(f"{m.frames:7} {m.workers:8} {m.seconds:9.1f} {m.ratio:14.2f} {m.memory_mb:9.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
