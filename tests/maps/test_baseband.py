@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from fringemap.errors import SettingsError
 from fringemap.maps import demodulate
-from fringemap.maps.baseband import REACH, Grid, make_cut, noise_power, read_block, resolution_of
+from fringemap.maps.baseband import REACH, Grid, make_cut, noise_power, resolution_of
+from fringemap.spectrum import read_block
 from map_frames import diffractogram_of, disc, draw_frame
 
 FRAMES = [
@@ -113,7 +114,7 @@ def test_noise_alone_has_the_expected_power(rng):
     grid = Grid(shape, (80, 80), pixel)
     cut = make_cut(grid, (0.45, -0.3), 0.07)
     dg = diffractogram_of(2.0 * rng.standard_normal(shape), pixel, 4.0 * shape[0] * shape[1])
-    expected = noise_power(read_block(dg.background, shape[1], cut), cut, grid)
+    expected = noise_power(read_block(dg.background, shape[1], start=cut.start, shape=cut.shape), cut, grid)
     b = demodulate(dg, (0.45, -0.3), aperture_radius=0.07, shape=grid.shape)
     # some 700 independent places: 4 % standard error
     assert np.mean(np.abs(b) ** 2) == pytest.approx(expected, rel=0.12)

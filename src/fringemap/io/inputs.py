@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fringemap.errors import ReadError
 from fringemap.io.formats import ENDINGS
+from fringemap.io.pairs import ser_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,13 +97,6 @@ def _without_twins(inputs: Iterable[Path]) -> list[Path]:
     """Leave out an .emi file whose .ser files are there: they bring it along."""
     kept = list(inputs)
     return [p for p in kept if not (p.suffix.lower() == ".emi" and any(ser in kept for ser in ser_files(p)))]
-
-
-def ser_files(emi: Path) -> list[Path]:
-    """Find the .ser files that belong to an .emi file by their names: name_1.ser, name_2.ser, ..."""
-    pattern = re.compile(re.escape(emi.stem) + r"_(\d+)\.ser", re.IGNORECASE)
-    found = [(int(m.group(1)), p) for p in emi.parent.iterdir() if (m := pattern.fullmatch(p.name))]
-    return [p for _number, p in sorted(found)]
 
 
 def sha256(path: Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from rsciio.tia import _api as tia
 
 from fringemap.errors import ReadError
-from fringemap.io.inputs import ser_files
+from fringemap.io.pairs import ser_files
 from fringemap.io.rosetta import BoundedReader, look
 from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put, put_number, unusable
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from fringemap.errors import SettingsError
+from fringemap.spectrum import read_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fringemap.records import Array, ComplexImage, Diffractogram, FloatArray, Image
 
-Number = TypeVar("Number", bound=np.generic)
 
 REACH = 2.2
 """Half side of the cut, in aperture radii; the Gaussian has fallen to 3.5 % there."""
@@ -127,7 +127,8 @@ def demodulate(
     """
     grid = Grid(diffractogram.frame_shape, shape, diffractogram.scale.pixel_size_angstrom)
     cut = make_cut(grid, g, aperture_radius)
-    small = transform_cut(read_block(diffractogram.spectrum, grid.frame_shape[1], cut), cut, grid)
+    block = read_block(diffractogram.spectrum, grid.frame_shape[1], start=cut.start, shape=cut.shape)
+    small = transform_cut(block, cut, grid)
     ramps = [
         np.exp(2j * np.pi * (cut.start[axis] / grid.frame_shape[axis] - per_pixel) * _sample_px(grid, axis))
         for axis, per_pixel in enumerate((g[1] * grid.frame_pixel[0], g[0] * grid.frame_pixel[1]))
@@ -157,32 +158,13 @@ def _aperture_along(grid: Grid, axis: int, g: float, radius: float) -> tuple[int
     return start, np.exp(-math.log(2.0) * (q / radius) ** 2)
 
 
-def read_block(half: NDArray[Number], n_cols: int, cut: Cut) -> NDArray[Number]:
-    """Rectangle of the full periodic spectrum, read from its half by Friedel symmetry; real images work as well."""
-    rows = (cut.start[0] + np.arange(cut.shape[0])) % half.shape[0]
-    cols = (cut.start[1] + np.arange(cut.shape[1])) % n_cols
-    stored = cols <= n_cols // 2
-    if stored.all():
-        return _take(half, rows, cols)
-    block = np.empty(cut.shape, dtype=half.dtype)
-    block[:, stored] = _take(half, rows, cols[stored])
-    block[:, ~stored] = np.conj(_take(half, -rows % half.shape[0], n_cols - cols[~stored]))
-    return block
-
-
 def read_cut(diffractogram: Diffractogram, cut: Cut) -> tuple[ComplexImage, Image]:
     """Spectrum and background in a cut."""
     n_cols = diffractogram.frame_shape[1]
-    return read_block(diffractogram.spectrum, n_cols, cut), read_block(diffractogram.background, n_cols, cut)
-
-
-def _take(half: NDArray[Number], rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[Number]:
-    """Rows and columns of an array; columns that follow each other are cut as one slice, which is much quicker."""
-    if len(cols) and cols[-1] - cols[0] == len(cols) - 1:
-        taken: NDArray[Number] = half[rows, cols[0] : cols[-1] + 1]
-        return taken
-    scattered: NDArray[Number] = half[np.ix_(rows, cols)]
-    return scattered
+    return (
+        read_block(diffractogram.spectrum, n_cols, start=cut.start, shape=cut.shape),
+        read_block(diffractogram.background, n_cols, start=cut.start, shape=cut.shape),
+    )
 
 
 def transform_cut(block: ComplexImage, cut: Cut, grid: Grid) -> ComplexImage:
