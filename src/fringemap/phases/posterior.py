@@ -34,12 +34,15 @@ DOUBTFUL_FACTOR = 10.0
 DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFINED
 """A spot with one of these flags is so many times as likely to be no reflection at all."""
 
+N_STRONGEST = 10
+"""If listed phases explain most of so many of the strongest spots, a frame is taken as understood."""
+
 MAX_SPOTS = 100
 """Grains are sought among so many of the strongest spots; the others may join them afterwards."""
 
 MAX_GRAINS = 12
 
-MAX_RIVALS = 6
+MAX_RIVALS = 4
 RIVAL_DEPTH = 6.0
 """So many rivals, and not further below in log odds, begin a set of grains of their own."""
 
@@ -116,6 +119,7 @@ def explain_spots(
         Those without a structure take no part.
     priors
         What may be known beforehand of the common scale error and ellipse, each with its probability; at least one.
+        The second is not tried if several grains of listed phases explain most spots with the first.
     n_decoys
         Decoys for each structure.
     certain
@@ -143,7 +147,9 @@ def explain_spots(
         weight = math.log(probability)
         search = Search(index, observed, hypotheses, lattices, prior, log_null[rows], rings, weight, certain)
         sets += _explore(search)
-    sets.sort(key=lambda one: -one.score)
+        sets.sort(key=lambda one: -one.score)
+        if _is_understood(sets[0]):
+            break
     best = sets[0]
     grains = [_finish(grain, references, rows) for grain in _judge(sets, len(references))]
     rivals = {one.reference: _finish(one, references, rows) for one in _leaders(sets[::-1])}
@@ -156,6 +162,14 @@ def explain_spots(
         single_share=best.single_share,
         rivals=rivals,
     )
+
+
+def _is_understood(one: _Set) -> bool:
+    """Tell whether several grains of listed phases explain most of the strongest spots with one scale and ellipse."""
+    strongest = one.search.observed.seeds[:N_STRONGEST]
+    listed = [grain for grain in one.grains if grain.reference != UNLISTED]
+    explained = {spot for grain in listed for spot in grain.spots}
+    return len(listed) > 1 and sum(int(spot) in explained for spot in strongest) > 0.6 * len(strongest)
 
 
 def _join_all(grains: Sequence[Grain], references: Sequence[Reflections], observed: Observed) -> list[Grain]:
