@@ -5,6 +5,9 @@
 Times are ratios to ``numpy.fft.fft2`` (complex128) of one frame of that size, timed before and after each run. Each run
 is a process of its own, from start to end, and writes all tables and maps, without figures. Memory is the peak of the
 largest process: the run itself or one of its workers (Linux only).
+
+Machines are shared. So the cores that are really free are measured beside each run, by processes that only count; and
+the time that the cores spent is given beside the time that passed.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ try:
     runpy.run_module("fringemap", run_name="__main__")
 except SystemExit as end:
     assert not end.code, end.code
+kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+spent = sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, kinds))
 own = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]
-print(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+print(spent, own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
@@ -47,6 +52,10 @@ class Measured:
     seconds: float
     ratio: float
     """Seconds over those of the reference, times the number of frames: 1 is one FFT a frame."""
+    cpu_seconds: float
+    """Of the run and its workers together, their start included."""
+    free_cores: float
+    """How many counting processes' worth of work as many processes did, just before."""
     memory_mb: float
 
 
@@ -74,18 +83,34 @@ def time_reference(size: int) -> float:
     return statistics.median(times)
 
 
+_COUNT = "total = 0\nfor i in range(10_000_000): total += i"
+
+
+def count_free_cores(workers: int) -> float:
+    """Let processes count, one alone and then several at once."""
+    times = []
+    for n in (1, workers):
+        start = time.perf_counter()
+        counting = [subprocess.Popen([sys.executable, "-c", _COUNT]) for _ in range(n)]
+        for process in counting:
+            process.wait()
+        times.append(time.perf_counter() - start)
+    return workers * times[0] / times[1]
+
+
 def measure_run(stack: Path, size: int, n_frames: int, workers: int) -> Measured:
     """Run fringemap on the first frames of the stack."""
     with tempfile.TemporaryDirectory() as out:
         words = [sys.executable, "-c", _RUN, "fringemap", "analyze", stack, "-o", out, "--workers", workers]
         words += ["--phases", PHASES, "--no-figures", "--frames", f"0:{n_frames}"]
+        free = count_free_cores(workers)
         before = time_reference(size)
         start = time.perf_counter()
         done = subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True)
         seconds = time.perf_counter() - start
         unit = (before + time_reference(size)) / 2
-    memory = max(map(int, done.stdout.split()[-2:])) / 1024
-    return Measured(n_frames, workers, seconds, seconds / unit / n_frames, memory)
+    spent, *memory = map(float, done.stdout.split()[-3:])
+    return Measured(n_frames, workers, seconds, seconds / unit / n_frames, spent, free, max(memory) / 1024)
 
 
 def main() -> None:
@@ -96,13 +121,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     given = parser.parse_args()
     print(f"{given.size} x {given.size} px, {os.cpu_count()} cores; unit: numpy.fft.fft2 in complex128, a frame")
-    print(f"{'frames':>7} {'workers':>8} {'seconds':>9} {'units a frame':>14} {'peak memory':>12}")
+    print(" frames  workers  free cores  seconds  of the cores  units a frame  peak memory")
     with tempfile.TemporaryDirectory() as folder:
         stack = draw_stack(Path(folder) / "stack.mrc", given.size, max(given.frames))
         for workers in given.workers:
             for n_frames in given.frames:
                 m = measure_run(stack, given.size, n_frames, workers)
-                print(f"{m.frames:7} {m.workers:8} {m.seconds:9.1f} {m.ratio:14.2f} {m.memory_mb:9.0f} MB", flush=True)
+                times = f"{m.free_cores:11.2f} {m.seconds:8.1f} {m.cpu_seconds:13.1f} {m.ratio:14.2f}"
+                print(f"{m.frames:7} {m.workers:8} {times} {m.memory_mb:9.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
