@@ -18,7 +18,7 @@ import numpy as np
 from fringemap.phases.distortion import Distortion
 from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose, take
 from fringemap.phases.joining import join_spots
-from fringemap.phases.search import Found, Search, odds_of
+from fringemap.phases.search import N_WEIGHED, Found, Search, odds_of
 from fringemap.phases.seeds import build_seed_index
 from fringemap.phases.singles import make_ring_set
 from fringemap.phases.unlisted import find_lattices
@@ -36,6 +36,9 @@ DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFI
 
 N_STRONGEST = 10
 """If listed phases explain most of so many of the strongest spots, a frame is taken as understood."""
+
+N_TAKEN = 24
+"""Hypotheses that are integrated where only the best is wanted."""
 
 MAX_SPOTS = 100
 """Grains are sought among so many of the strongest spots; the others may join them afterwards."""
@@ -322,10 +325,10 @@ def _settle(search: Search, grains: Sequence[Grain]) -> list[Grain]:
     return grains
 
 
-def _find(search: Search, others: Sequence[Grain]) -> Found:
+def _find(search: Search, others: Sequence[Grain], *, n_weighed: int = N_WEIGHED) -> Found:
     distortion = search.prior.with_evidence(grain.evidence for grain in others)
     taken = {spot for grain in others for spot in grain.spots}
-    return search.find(distortion, taken, {grain.reference for grain in others})
+    return search.find(distortion, taken, {grain.reference for grain in others}, n_weighed=n_weighed)
 
 
 def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
@@ -334,7 +337,7 @@ def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
     If plain lattices and decoys together are likelier still, it is unlisted: its spots are taken, but it says nothing
     about scale and ellipse, for a chance fit would draw them its way.
     """
-    found = _find(search, others)
+    found = _find(search, others, n_weighed=N_TAKEN)
     real = float(found.real.score.max(initial=-np.inf))
     plain = float(found.lattice_score.max(initial=-np.inf))
     if max(real, plain) <= 0.0:

@@ -40,8 +40,8 @@ LONG_LIST = 60
 SIBLINGS = 0.06
 """Phases on no list that differ from a listed one by the size of their cells only, for each that is on a long list."""
 
-N_WEIGHED = 160
-"""So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each."""
+N_WEIGHED = 96
+"""Hypotheses that are integrated where all rivals count."""
 
 DEPTH = 14.0
 """Hypotheses whose log odds lie further below the best are not integrated."""
@@ -91,7 +91,9 @@ class Search:
         rings = [self.rings[reference] for reference in sorted(references)]
         return weigh_singles(self.observed, self.log_null, rings, distortion, free)
 
-    def find(self, distortion: Distortion, taken: Collection[int], present: Collection[int]) -> Found:
+    def find(
+        self, distortion: Distortion, taken: Collection[int], present: Collection[int], *, n_weighed: int = N_WEIGHED
+    ) -> Found:
         """Integrate the best hypotheses.
 
         Parameters
@@ -102,6 +104,8 @@ class Search:
             Spots that other grains explain.
         present
             References that are in the frame already, so that a further grain of theirs is no surprise.
+        n_weighed
+            So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each.
         """
         # If no grain explains the free spots, they are all unknown: so many unknown spots are expected.
         log_null = self.log_null + np.log(max(1, len(self.log_null) - len(taken)))
@@ -110,7 +114,7 @@ class Search:
         log_rate = self._log_rates(present)[table]
         ranked = rank(self.hypotheses, distortion, log_null) + log_rate
         real = table < self.index.n_real
-        chosen = [_top(ranked, np.flatnonzero(real)), _top(ranked, np.flatnonzero(~real))]
+        chosen = [_top(ranked, np.flatnonzero(which), n_weighed) for which in (real, ~real)]
         rows = np.concatenate(chosen)
         weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null)
         weighed = weighed.add(log_rate[rows])
@@ -148,11 +152,11 @@ def odds_of(score: FloatArray) -> FloatArray:
     return odds
 
 
-def _top(ranked: FloatArray, rows: IntArray) -> IntArray:
-    """Rows with the highest rank, at most N_WEIGHED, none much below the best."""
+def _top(ranked: FloatArray, rows: IntArray, at_most: int) -> IntArray:
+    """Rows with the highest rank, none much below the best."""
     score = ranked[rows]
-    if len(rows) > N_WEIGHED:
-        chosen = np.argpartition(-score, N_WEIGHED)[:N_WEIGHED]
+    if len(rows) > at_most:
+        chosen = np.argpartition(-score, at_most)[:at_most]
         rows, score = rows[chosen], score[chosen]
     keep: IntArray = rows[(score > score.max(initial=-np.inf) - DEPTH) & np.isfinite(score)]
     return keep
