@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from fringemap.batch import analyze_inputs, work
 from fringemap.batch.journal import FOLDER_NAME
 from fringemap.batch.replay import compare_results, without_times
 from fringemap.io import write_mrc
+from fringemap.settings import ReportSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,6 +245,22 @@ def test_a_frame_that_failed_is_tried_again_and_only_that_one(tmp_path: Path, mo
     assert result.summary["status"] == "done"
     assert tried == [0, 1, 2, 1]
     assert stored(tmp_path / "out") == []
+
+
+def test_figures_video_and_page_of_a_resumed_run_are_those_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = replace(QUICK, report=ReportSettings())
+    images = [draw_lif(seed).image for seed in range(3)]
+    path = write_mrc(tmp_path / "s.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    analyze_inputs([path], tmp_path / "undisturbed", settings=drawn, workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "write_input", lambda *_, **__: pytest.fail("stopped before its files"))
+        with pytest.raises(pytest.fail.Exception):
+            analyze_inputs([path], tmp_path / "out", settings=drawn, workers=1)
+    assert len(stored(tmp_path / "out")) == 3
+    analyze_inputs([path], tmp_path / "out", settings=drawn, workers=1, resume=True)
+    assert_same(tmp_path / "out", tmp_path / "undisturbed")
 
 
 def test_a_damaged_result_in_the_journal_is_computed_again(stack: Path, tmp_path: Path, undisturbed: Path) -> None:
