@@ -35,6 +35,8 @@ _FINE = 160
 # Bins from both axes from which the jumps of the edges are weaker than the smooth part of a wave.
 _CLEAR_OF_AXES = 8
 _ITERATIONS = 25
+# A fit has settled when minus twice the log likelihood falls by less than this.
+_LEAST_GAIN = 1e-4
 # First guesses that differ by less than this, in bins, lead to the same fit.
 _SAME_START = 0.3
 # An even disc leaves this share of its power when a Gaussian is fitted to it; that is no noise.
@@ -299,32 +301,44 @@ def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> 
     precision = np.zeros(8)
     precision[[_X_ROW, _X_COL]] = 1.0 / (_CENTRE_PRIOR * np.array(frame_shape)) ** 2
     precision[[_S_ROW, _S_COL]] = 1.0 / _SIZE_PRIOR**2
-    best = start
-    damping = np.full(len(best), 1e-2)
+    best = start.copy()
+    active, some, damping = np.arange(len(start)), samples, np.full(len(start), 1e-2)
     fringe, slopes = _model(best, samples)
     loss = _loss(fringe, best, start, precision, samples)
     for _ in range(_ITERATIONS):
-        normal, gradient = _normal_equations(fringe, slopes, samples)
-        normal[:, range(8), range(8)] += precision
-        gradient -= precision * (best - start)
-        damped = normal.copy()
-        damped[:, range(8), range(8)] *= 1 + damping[:, None]
-        damped[:, range(8), range(8)] += 1e-12 * normal[:, range(8), range(8)].max(axis=1, keepdims=True)
-        step = np.linalg.solve(damped, gradient[..., None])[..., 0]
-        trial = best + step
+        trial = best[active] + _step(fringe, slopes, best[active] - start[active], precision, damping, some)
         trial[:, [_S_ROW, _S_COL]] = np.clip(trial[:, [_S_ROW, _S_COL]], 0.0, np.log(4.0 * max(frame_shape)))
-        trial_fringe, trial_slopes = _model(trial, samples)
-        trial_loss = _loss(trial_fringe, trial, start, precision, samples)
-        better = trial_loss < loss
-        gain = np.where(better, loss - trial_loss, 0.0)
-        best = np.where(better[:, None], trial, best)
-        loss = np.where(better, trial_loss, loss)
-        fringe = np.where(better[:, None, None], trial_fringe, fringe)
-        slopes = np.where(better[:, None, None, None], trial_slopes, slopes)
+        trial_fringe, trial_slopes = _model(trial, some)
+        trial_loss = _loss(trial_fringe, trial, start[active], precision, some)
+        better = trial_loss < loss[active]
+        gain = np.where(better, loss[active] - trial_loss, np.inf)
+        best[active[better]], loss[active[better]] = trial[better], trial_loss[better]
+        fringe, slopes = (
+            np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in ((trial_fringe, fringe), (trial_slopes, slopes))
+        )
         damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        if np.all((gain < 1e-4) & (better | (damping > 1e5))):
+        # Spots that have settled leave the work to the others.
+        moving = (gain > _LEAST_GAIN) & (better | (damping < 1e5))
+        if not moving.any():
             break
+        active, damping, fringe, slopes = active[moving], damping[moving], fringe[moving], slopes[moving]
+        some = _take(some, np.flatnonzero(moving))
     return best, loss
+
+
+def _step(
+    fringe: Array, slopes: Array, from_start: Array, precision: Array, damping: Array, samples: _Samples
+) -> Array:
+    """Damped Gauss-Newton step of each spot; (n, 8)."""
+    normal, gradient = _normal_equations(fringe, slopes, samples)
+    diagonal = range(8)
+    normal[:, diagonal, diagonal] += precision
+    gradient -= precision * from_start
+    floor = 1e-12 * normal[:, diagonal, diagonal].max(axis=1, keepdims=True)
+    normal[:, diagonal, diagonal] = normal[:, diagonal, diagonal] * (1 + damping[:, None]) + floor
+    step: Array = np.linalg.solve(normal, gradient[..., None])[..., 0]
+    return step
 
 
 def _loss(fringe: Array, parameters: Array, start: Array, precision: Array, samples: _Samples) -> Array:
