@@ -93,7 +93,8 @@ def _bright_blocks(means: Image, window: Window, law: Law, false_spots: float) -
     """Blocks above the threshold of their zone, as indices into ``means``."""
     per_test = np.log(false_spots / law.n_tests)
     limits = np.array([threshold(per_test, mean=m, shape=s) for m, s in zip(law.means, law.shapes, strict=True)])
-    rows, cols = np.nonzero(means > np.float32(limits.min()))
+    # Flat: several times quicker than looking for pairs of indices.
+    rows, cols = np.divmod(np.flatnonzero(means > np.float32(limits.min())), means.shape[1])
     bright = means[rows, cols] > limits[zone_of(window, *_middle(rows, cols, law.side))]
     return rows[bright], cols[bright]
 
