@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fringemap.spots.candidates import Candidates
 
 # A wave that holds less than this share of a spot's power is one grain among several, or part of a bent one.
-_COHERENT_SHARE = 0.7
+_COHERENT_SHARE = 0.8
 # A wave that holds this share even of its whole block needs no comparison.
 _CERTAINLY_COHERENT = 0.85
 

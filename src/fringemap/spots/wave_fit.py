@@ -41,8 +41,6 @@ _LEAST_GAIN = 1e-4
 _SAME_START = 0.3
 # An even disc leaves this share of its power when a Gaussian is fitted to it; that is no noise.
 _MISFIT_OF_DISC = 0.05
-# A fringe this near to the extent of an evenly filled frame fills it, and the fitted amplitude is its own.
-_FILLS = 0.93
 # Weak priors keep the envelope of a grain that fills the frame from running away: its centre, in frame lengths; its
 # size, in e-folds.
 _CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
@@ -370,8 +368,6 @@ def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, fram
     energy = np.abs(fringe) ** 2
     position, extent = _moments(parameters, samples)
     amplitude, amplitude_sigma = _amplitude_of_core(fringe, samples)
-    fills = (extent > _FILLS * lengths / math.sqrt(12)).all(axis=1)
-    amplitude = np.where(fills, np.hypot(parameters[:, _RE], parameters[:, _IM]), amplitude)
     n_samples = np.array([_block_side(width, frame_shape) ** 2 for width in candidates.width])
     spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / n_samples
     sizes = np.exp(parameters[:, [_S_ROW, _S_COL]])
