@@ -48,7 +48,8 @@ def components(found: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
     shape = tuple(-(-n // _CELL) * _CELL for n in found.shape)
     padded = np.zeros(shape, bool)
     padded[: found.shape[0], : found.shape[1]] = found
-    coarse = padded.reshape(shape[0] // _CELL, _CELL, shape[1] // _CELL, _CELL).any(axis=(1, 3))
+    # Four neighbouring truth values are one 32-bit number.
+    coarse = (padded.view(np.uint32) != 0).reshape(shape[0] // _CELL, _CELL, shape[1] // _CELL).any(axis=1)
     labels, _ = scipy.ndimage.label(coarse, np.ones((3, 3)))
     groups = []
     for label, cells in enumerate(scipy.ndimage.find_objects(labels), start=1):
@@ -111,7 +112,9 @@ def _basins(smooth: Array, component: Mask, *, n_smoothed: float) -> Array:
     maxima = (scipy.ndimage.maximum_filter(smooth, 3, mode="nearest") == smooth) & component
     high = maxima & (smooth > min(_LEAST_SIGMA / n_smoothed**0.5, 0.999 * float(smooth[component].max())))
     maxima = high if high.any() else maxima
-    markers, _ = scipy.ndimage.label(maxima, np.ones((3, 3)))
+    markers, n = scipy.ndimage.label(maxima, np.ones((3, 3)))
+    if n == 1:
+        return component.astype(np.int32)
     basins: Array = watershed(-smooth, markers, mask=component)  # type: ignore[no-untyped-call]
     return basins
 
