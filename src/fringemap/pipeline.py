@@ -54,7 +54,9 @@ def analyze_frame(
     settings = settings or AnalysisSettings()
     seconds: dict[str, float] = {}
     with _timed(seconds, "spectrum"):
-        diffractogram = compute_diffractogram(frame, settings=settings.spectrum, workers=workers)
+        diffractogram = compute_diffractogram(
+            frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
+        )
     with _timed(seconds, "spots"):
         spots = find_spots(diffractogram, settings=settings.spots)
     with _timed(seconds, "profile"):
