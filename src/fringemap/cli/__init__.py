@@ -1,0 +1,12 @@
+"""The command line: parse, call one plain function, say how it ended.
+
+Options are made from the settings classes. Whatever is slow to import is imported by the command that needs it, so that
+``fringemap --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from fringemap.cli import analysis, files, phases
+from fringemap.cli.app import app, main
+
+__all__ = ["analysis", "app", "files", "main", "phases"]

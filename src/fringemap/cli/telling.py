@@ -1,0 +1,91 @@
+"""What a command says while it works and when it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from rich.progress import Progress
+
+    from fringemap.batch import InputResult
+
+
+def tell_results(results: Sequence[InputResult], out: Path, *, as_json: bool = False) -> None:
+    """Say how each input ended; leave with 1 if anything failed."""
+    failures = [failure for result in results for failure in result.failures]
+    if as_json:
+        print_json([result_as_json(result) for result in results])
+    else:
+        for result in results:
+            _tell_result(result)
+        typer.echo(f"Overview: {out / 'index.html'}")
+    if failures:
+        typer.echo(f"Failed: {len(failures)}; see {out / 'errors.csv'}", err=True)
+        raise typer.Exit(1)
+
+
+def print_json(value: Any) -> None:
+    """Print what a program reads: a number that is not finite becomes null, which JSON knows."""
+    from fringemap.report.run import to_plain
+
+    typer.echo(json.dumps(to_plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _tell_result(result: InputResult) -> None:
+    name = result.path.name
+    for warning in result.warnings:
+        typer.echo(f"{name}: warning: {warning}", err=True)
+    for failure in result.failures:
+        frame = "" if failure.frame is None else f", frame {failure.frame}"
+        said = failure.message.startswith((f"{name} ", f"{name}:", failure.input)) and not frame
+        typer.echo(failure.message if said else f"{name}{frame}: {failure.message}", err=True)
+    if result.folder is not None:
+        named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
+        spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
+        typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
+
+
+def result_as_json(result: InputResult) -> dict[str, Any]:
+    """How one input ended, for ``print_json``."""
+    return {
+        "path": result.path,
+        "folder": result.folder,
+        "page": result.page,
+        "summary": result.summary,
+        "warnings": result.warnings,
+        "failures": [dataclasses.asdict(failure) for failure in result.failures],
+    }
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the terminal, or nothing where there is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield _Teller(bar)
+
+
+class _Teller:
+    """Turns reports of progress into bars, one a name."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        task = self._tasks.setdefault(name, None)
+        if task is None:
+            task = self._tasks[name] = self._bar.add_task(name, total=total)
+        self._bar.update(task, completed=done, visible=done < total)
