@@ -21,6 +21,9 @@ USAGE = """usage: python3 dev.py COMMAND [ARGUMENT ...]
   fix              format and mend what can be mended
   lock             write constraints.txt anew from pyproject.toml
 """
+# Extras of pyproject.toml for those who use fringemap, and for those who train networks or change it.
+USE, WORK = "video,gui", "dev"
+TRAINING = {"train", "tune", "evaluate"}
 # One thread a process: the tests run side by side.
 SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -35,20 +38,23 @@ def run(*command: str | Path, env: dict[str, str] | None = None, quiet: bool = F
         sys.exit(status)
 
 
-def install() -> None:
-    """Make ``.venv`` and put fringemap with its development tools into it; quick when nothing has changed."""
+def install(extras: str) -> None:
+    """Make ``.venv`` and put fringemap with some of its extras into it; quick when nothing has changed."""
     wanted = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
-    stamp = VENV / "installed.txt"
-    if stamp.exists() and stamp.read_text() == wanted:
+    stamps = {name: VENV / f"installed-{name.replace(',', '-')}.txt" for name in (USE, WORK)}
+    if any(stamps[name].exists() and stamps[name].read_text() == wanted for name in {extras, WORK}):
         return
     if not PYTHON.exists():
         print("+ making .venv", flush=True)
         venv.create(VENV, with_pip=True)
-    target = ("-c", "constraints.txt", "-e", ".[dev]")
+    if extras == WORK:
+        # By pip and first: it finds the CPU build where there is one, which uv would pass over for one with CUDA.
+        run(PYTHON, "-m", "pip", "install", "-q", "-c", "constraints.txt", "torch")
+    target = ("-c", "constraints.txt", "-e", f".[{extras}]")
     has_uv = subprocess.run([PYTHON, "-m", "pip", "install", "-q", "uv"], cwd=ROOT, check=False).returncode == 0
     if not (has_uv and _try("-m", "uv", "pip", "install", "--python", str(PYTHON), *target)):
         run(PYTHON, "-m", "pip", "install", "-q", *target)
-    stamp.write_text(wanted)
+    stamps[extras].write_text(wanted)
 
 
 def _try(*arguments: str) -> bool:
@@ -71,7 +77,8 @@ def main(arguments: list[str]) -> None:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if command not in {"demo", "run", "check", "test", "fix", "lock"}:
         sys.exit(USAGE)
-    install()
+    uses = command in {"demo", "run"} and not TRAINING & set(rest[:1])
+    install(USE if uses else WORK)
     if command == "demo":
         run(PYTHON, "-m", "fringemap", "demo", *rest)
     elif command == "run":
