@@ -1,0 +1,267 @@
+"""The half diffractogram as a network sees it: each pixel says how unlikely noise alone would make it.
+
+A pixel stands at every ``factor``-th bin along each axis and looks at the bins around it. The first channel holds the
+brightest of them, so that a spot of one bin survives any factor; the second the mean of a few more, so that a wide and
+faint one stands out. Both are standard normal scores under the law of noise, whatever the frame's size, dose or
+material: noise has the mean 0 and the standard deviation 1, and no network has to learn what a bin is worth.
+
+The grid is centred on zero frequency, so point symmetry holds pixel by pixel: ``complete`` continues a pattern beyond
+the axis gx = 0 exactly. On that axis a spot and its mate are both seen; lists hold the one with gy > 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import scipy.special
+
+from fringemap.errors import SettingsError
+from fringemap.spectrum import bin_size
+from fringemap.spots.noise import independent_bins
+from fringemap.spots.window import cut_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from fringemap.records import Array, Diffractogram, FloatArray, Image, Mask
+    from fringemap.settings import SpotSettings
+
+# The mean is taken over at least this many bins along each axis.
+_MEAN_SIDE = 5
+# Scores up to this one stay as they are, and noise with them; beyond it they grow with their logarithm.
+_LINEAR = 1.5
+_LOWEST = -4.0
+# The table of scores: whitened values from exp(-12) to exp(24), in steps that change a score by less than 0.005.
+_LOG_LOW, _LOG_HIGH, _PER_UNIT = -12.0, 24.0, 512
+# Rows of pixels made at once, so that their bins stay in the processor's cache.
+_SLAB_ROWS = 32
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a network sees of one diffractogram."""
+
+    image: Image
+    """Scores of the brightest bin and of the mean; (2, n_rows, n_cols), gy rising downward, gx >= 0 to the right. 0
+    where no spot is looked for."""
+    valid: Mask
+    """Where spots are looked for; (n_rows, n_cols)."""
+    factor: tuple[int, int]
+    """Bins from one pixel to the next along (gy, gx)."""
+    step: tuple[float, float]
+    """Distance of neighbouring pixels along (gy, gx) [1/Å]."""
+
+    @property
+    def zero_row(self) -> int:
+        """The row of gy = 0; the column of gx = 0 is 0."""
+        return len(self.valid) // 2
+
+    def bins_of(self, row: FloatArray, col: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Signed bins (row, column) of the half spectrum at pixels, fractional as they are."""
+        return (row - self.zero_row) * self.factor[0], col * self.factor[1]
+
+    def pixels_of(self, row_bin: FloatArray, col_bin: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Pixels (row, column) at signed bins of the half spectrum; the inverse of ``bins_of``."""
+        return row_bin / self.factor[0] + self.zero_row, col_bin / self.factor[1]
+
+
+def make_pattern(
+    diffractogram: Diffractogram, *, settings: SpotSettings, max_shape: tuple[int, int] = (1024, 512)
+) -> Pattern:
+    """Half of a diffractogram around zero frequency, as scores against noise.
+
+    Parameters
+    ----------
+    diffractogram
+        With its background; any shape.
+    settings
+        The limits of d.
+    max_shape
+        Most rows and columns; an axis that would exceed them has a ``factor`` above 1.
+
+    Returns
+    -------
+    Pattern
+        An odd number of rows, centred. The outermost two or three bins, whose surroundings are cut off, have no pixel.
+
+    Raises
+    ------
+    SettingsError
+        So small a frame, or so large a smallest d-spacing, that fewer than two bins are left along an axis.
+
+    Notes
+    -----
+    A pixel looks at the ``factor`` bins around it along each axis, at one more where the factor is even: so it has its
+    own bin in the middle, and stays on its own side of point symmetry. The brightest of m bins has the probability
+    ``F(w)^m``, F being the gamma law of one bin; the mean of n bins follows the gamma law of n times the shape. Each
+    probability becomes the normal score z of the same tail, about ``sqrt(2 w)`` for a strong spot. Beyond z = 1.5 it
+    is replaced by ``1.5 (1 + ln(z / 1.5))``, continuous with its slope: noise is left alone, 20 times the background
+    gives 4.5, 10,000 times 8.3.
+    """
+    most_cols = _factor(diffractogram.frame_shape[1] // 2 + 1, max_shape[1]) + 1
+    window = cut_window(diffractogram, settings, margin=max(most_cols, _MEAN_SIDE) // 2)
+    last_row, last_col = -window.first_row, window.whitened.shape[1] - 1 + window.first_col
+    factor = _factor(2 * last_row + 1, max_shape[0]), _factor(last_col + 1, max_shape[1])
+    half = _n_steps(last_row, factor[0]), _n_steps(last_col, factor[1])
+    first = last_row - half[0] * factor[0], -window.first_col
+    if min(first[0], last_col - half[1] * factor[1]) < _MEAN_SIDE // 2:
+        raise SettingsError(
+            f"Only {last_row} x {last_col} bins lie above {settings.d_min_angstrom:g} Å; look for smaller d-spacings."
+        )
+    image = np.empty((2, 2 * half[0] + 1, half[1] + 1), np.float32)
+    for start in range(0, image.shape[1], _SLAB_ROWS):
+        slab = image[:, start : start + _SLAB_ROWS]
+        _fill(slab, window.whitened, (first[0] + start * factor[0], first[1]), factor, diffractogram)
+    step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
+    step = step_y * factor[0], step_x * factor[1]
+    valid = _ring(half, step, window.g_low, window.g_high)
+    image *= valid
+    return Pattern(image, valid, factor, step)
+
+
+def complete(image: NDArray[Number], margin: int) -> NDArray[Number]:
+    """Put ``margin`` columns of mates left of gx = 0, so that a network sees beyond the axis.
+
+    Parameters
+    ----------
+    image
+        (..., n_rows, n_cols) with an odd number of rows, centred; any quantity with P(-g) = P(g).
+    margin
+        At most n_cols - 1.
+
+    Returns
+    -------
+    NDArray
+        (..., n_rows, margin + n_cols); column ``margin`` is gx = 0.
+    """
+    mates = image[..., ::-1, margin:0:-1]
+    return np.concatenate([mates, image], axis=-1)
+
+
+def score_whitened(whitened: Array, *, shape: float, n_bins: int = 1) -> Image:
+    """Compressed normal scores of the brightest of ``n_bins`` gamma numbers of mean 1 and this shape.
+
+    Read from a table: within 0.005 of ``plain_score``.
+    """
+    per_unit = _steps_per_unit(shape)
+    table = _score_table(float(shape), int(n_bins))
+    place = np.log(np.maximum(whitened, np.float32(1e-30)))
+    place -= np.float32(_LOG_LOW)
+    place *= np.float32(per_unit)
+    np.clip(place, 0, len(table) - 1, out=place)
+    scores: Image = table.take(place.astype(np.int32))
+    return scores
+
+
+def plain_score(whitened: Array, *, shape: float, n_bins: int = 1) -> FloatArray:
+    """As ``score_whitened``, computed and not looked up."""
+    return _compressed(_normal_score(np.asarray(whitened, float), shape, n_bins))
+
+
+def _steps_per_unit(shape: float) -> float:
+    """Steps of the table in one unit of the logarithm: finer for a law that rises more steeply."""
+    return _PER_UNIT * max(1.0, math.sqrt(shape / _MEAN_SIDE**2))
+
+
+@lru_cache(maxsize=64)
+def _score_table(shape: float, n_bins: int) -> Image:
+    per_unit = _steps_per_unit(shape)
+    middles = _LOG_LOW + (np.arange(round((_LOG_HIGH - _LOG_LOW) * per_unit)) + 0.5) / per_unit
+    table: Image = plain_score(np.exp(middles), shape=shape, n_bins=n_bins).astype(np.float32)
+    return table
+
+
+def _normal_score(whitened: FloatArray, shape: float, n_bins: int) -> FloatArray:
+    """Score of the standard normal law with the tail that the brightest of n gamma numbers has beyond these values."""
+    x = np.maximum(whitened, 1e-30) * shape
+    below = np.maximum(scipy.special.gammainc(shape, x), 1e-300)
+    beyond = scipy.special.gammaincc(shape, x)
+    # To the left the probability itself is exact, to the right the tail; n tails add where they are small.
+    with np.errstate(divide="ignore"):
+        log_below = np.where(below < 0.5, np.log(below), np.log1p(-np.minimum(beyond, 0.5))) * n_bins
+        log_tail = np.where(beyond > 1e-12, np.log(-np.expm1(np.minimum(log_below, -1e-300))), -np.inf)
+    log_tail = np.where(beyond > 1e-12, log_tail, np.log(n_bins) + _log_gamma_tail(x, shape))
+    left = scipy.special.ndtri_exp(np.minimum(log_below, -1e-300))
+    z: FloatArray = np.where(log_below < np.log(0.5), left, -scipy.special.ndtri_exp(np.minimum(log_tail, -1e-300)))
+    return z
+
+
+def _log_gamma_tail(x: FloatArray, shape: float) -> FloatArray:
+    """Leading term of the log of the upper incomplete gamma function's share, for x far above the shape."""
+    far = np.maximum(x, shape + 1.0)
+    tail: FloatArray = (shape - 1) * np.log(far) - far - scipy.special.gammaln(shape) - np.log1p(-(shape - 1) / far)
+    return tail
+
+
+def _compressed(z: FloatArray) -> FloatArray:
+    beyond = _LINEAR * (1 + np.log(np.maximum(z, _LINEAR) / _LINEAR))
+    compressed: FloatArray = np.where(z > _LINEAR, beyond, np.maximum(z, _LOWEST))
+    return compressed
+
+
+def _factor(n_bins: int, most: int) -> int:
+    """Smallest step at which so many bins make at most so many pixels."""
+    return -(-n_bins // most)
+
+
+def _n_steps(last_bin: int, factor: int) -> int:
+    """Pixels beyond the middle one whose surroundings end at the last bin."""
+    return max((last_bin - max(_side(factor), _MEAN_SIDE) // 2) // factor, 0)
+
+
+def _side(factor: int) -> int:
+    """Bins that a pixel looks at along an axis: odd, so that it has one in the middle."""
+    return factor + 1 - factor % 2
+
+
+def _fill(
+    slab: Image, whitened: Image, first: tuple[int, int], factor: tuple[int, int], diffractogram: Diffractogram
+) -> None:
+    """Score some rows of pixels, in place; ``first`` is where the first pixel stands in the window."""
+    rows, cols = _side(factor[0]), _side(factor[1])
+    wide_rows, wide_cols = max(rows, _MEAN_SIDE), max(cols, _MEAN_SIDE)
+    shape, windowed = diffractogram.noise_shape, diffractogram.windowed
+    brightest = _pool(whitened, np.maximum, first, slab.shape[1:], factor, (rows, cols))
+    slab[0] = score_whitened(brightest, shape=shape, n_bins=rows * cols)
+    mean = _pool(whitened, np.add, first, slab.shape[1:], factor, (wide_rows, wide_cols))
+    mean /= np.float32(wide_rows * wide_cols)
+    along = (independent_bins(side, windowed=windowed) ** 0.5 for side in (wide_rows, wide_cols))
+    slab[1] = score_whitened(mean, shape=shape * math.prod(along))
+
+
+def _pool(
+    whitened: Image,
+    combine: Callable[..., Image],
+    first: tuple[int, int],
+    n: tuple[int, ...],
+    factor: tuple[int, int],
+    sides: tuple[int, int],
+) -> Image:
+    """Combine the bins around each pixel, those above each other before those beside each other."""
+    down = _pool_rows(whitened, combine, first[0], n[0], factor[0], sides[0])
+    return _pool_rows(down.T, combine, first[1], n[1], factor[1], sides[1]).T
+
+
+def _pool_rows(image: Image, combine: Callable[..., Image], first: int, n: int, step: int, side: int) -> Image:
+    reach = side // 2
+    starts = range(first - reach, first + reach + 1)
+    parts = [image[start : start + (n - 1) * step + 1 : step] for start in starts]
+    total = combine(parts[0], parts[1]) if side > 1 else parts[0].copy(order="K")
+    for part in parts[2:]:
+        combine(total, part, out=total)
+    return total
+
+
+def _ring(half: tuple[int, int], step: tuple[float, float], g_low: float, g_high: float) -> Mask:
+    gy, gx = np.arange(-half[0], half[0] + 1) * step[0], np.arange(half[1] + 1) * step[1]
+    g2 = (gy**2).astype(np.float32)[:, None] + (gx**2).astype(np.float32)
+    valid: Mask = (g2 >= np.float32(g_low**2)) & (g2 <= np.float32(g_high**2))
+    return valid
