@@ -1,0 +1,1 @@
+"""Labelled patterns -> networks -> model packages that ``spots`` reads; the home of torch."""
