@@ -29,7 +29,7 @@ from fringemap.simulate import demo_scene, simulate_frame
 
 PHASES = "Li,LiF,Li2O,Li2CO3,LiOH,Cu"
 # Of the run itself the high-water mark since its program was loaded: what getrusage says includes its parent's.
-_RUN = r"""
+RUN = r"""
 import re, resource, runpy, sys
 sys.argv = sys.argv[1:]
 try:
@@ -101,7 +101,7 @@ def count_free_cores(workers: int) -> float:
 def measure_run(stack: Path, size: int, n_frames: int, workers: int) -> Measured:
     """Run fringemap on the first frames of the stack."""
     with tempfile.TemporaryDirectory() as out:
-        words = [sys.executable, "-c", _RUN, "fringemap", "analyze", stack, "-o", out, "--workers", workers]
+        words = [sys.executable, "-c", RUN, "fringemap", "analyze", stack, "-o", out, "--workers", workers]
         words += ["--phases", PHASES, "--no-figures", "--frames", f"0:{n_frames}"]
         free = count_free_cores(workers)
         before = time_reference(size)

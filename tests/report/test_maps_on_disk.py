@@ -126,8 +126,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_written(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_series_spills_to_disk_and_comes_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_IN_MEMORY_BYTES", 1000)
+def test_every_frame_of_a_series_gets_its_plane(tmp_path):
     frames = [make_result((60, 80), index=i, maps=(blob_map((6, 8), 2.0 + i, 0.5),)) for i in range(4)]
     write(tmp_path, *frames)
     assert tifffile.imread(tmp_path / "maps.ome.tif").shape == (4, 6, 8)

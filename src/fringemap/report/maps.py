@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MAPS_NAME = "maps.ome.tif"
 MASKS_NAME = "masks.ome.tif"
-_IN_MEMORY_BYTES = 64 * 2**20
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 
 
@@ -58,7 +57,7 @@ class _Entry:
 
 @dataclass
 class _Spool:
-    """Maps of all frames so far, on disk once they outgrow the memory set aside for them."""
+    """Maps of all frames so far, on disk, so that a long series takes no more memory than a short one."""
 
     stream: IO[bytes]
     entries: dict[tuple[int, str], _Entry] = field(default_factory=dict)
@@ -131,7 +130,7 @@ def write_maps(folder: Path) -> Iterator[Callable[[FrameResult], None]]:
     with writing(maps):
         folder.mkdir(parents=True, exist_ok=True)
         # In the same folder: the system's temporary folder may be a small disk in memory.
-        stream = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115 - closed below
+        stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
     try:
         spool = _Spool(stream)
 
