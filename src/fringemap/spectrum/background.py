@@ -75,13 +75,18 @@ def polar_grid(frame_shape: tuple[int, int], scale: Scale, part: Part) -> PolarG
     shape = (len(gy), len(gx))
     ring, cell = np.zeros(shape, np.int16), np.zeros(shape, np.int32)
     for rows, cols in part.blocks():
-        y, x = gy[rows, None], gx[cols]
+        y, x = _true(gy[rows, None], gx[cols], scale.shear)
         ring[rows, cols] = np.sqrt(y * y + x * x) * np.float32(1 / width) + np.float32(0.5)
         fraction = np.arctan2(y, x) * np.float32(_N_SECTORS / np.pi) + np.float32(_N_SECTORS / 2)
         np.multiply(ring[rows, cols], _N_SECTORS, out=cell[rows, cols], dtype=np.int32)
         cell[rows, cols] += np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
-    corner = np.hypot(gy[part.last_row], gx[part.n_cols - 1])
-    return PolarGrid(ring, cell, int(abs(corner) / width + 1.5), width)
+    corner = np.hypot(*_true(abs(gy[part.last_row]), gx[part.n_cols - 1], abs(scale.shear)))
+    return PolarGrid(ring, cell, int(corner / width + 1.5), width)
+
+
+def _true(y: Array, x: Array, shear: float) -> tuple[Array, Array]:
+    """Frequencies of a frame whose rows and columns are not at a right angle; see ``Scale.shear``."""
+    return (y, x) if shear == 0.0 else (y + np.float32(shear) * x, x + np.float32(shear) * y)
 
 
 def estimate_background(
@@ -115,11 +120,13 @@ def estimate_background(
     cells = _median_of_cells(counts, noise_shape)
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
-    background = np.ones_like(power)
+    background = np.empty_like(power)
+    background[:, part.n_cols :] = 1.0
+    background[part.last_row + 1 : max(part.n_rows - part.last_row, part.last_row + 1), : part.n_cols] = 1.0
     table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
     for piece in part.blocks():
-        background[piece] = flat[grid.cell[piece]]
+        flat.take(grid.cell[piece], out=background[piece], mode="clip")
     _lift_streaks(background, power, part, noise_shape=noise_shape)
     return background
 

@@ -105,12 +105,12 @@ def _without_background(
         log.info("%s: %d hot pixels replaced", frame.name, n_hot)
     if _is_constant(image):
         raise ReadError(f"{frame.name}: every pixel is {image.flat[0]:g}; the frame holds no image")
-    spectrum, jumps = transform(image, edges=settings.edges, part=part, workers=workers)
+    spectrum, power, jumps = transform(image, edges=settings.edges, part=part, workers=workers)
     mean_counts = float(spectrum[0, 0].real) / image.size
-    spectrum[0, 0] = 0
+    spectrum[0, 0] = power[0, 0] = 0
     return Diffractogram(
         spectrum=spectrum,
-        power=power_of(spectrum, part, workers=workers),
+        power=power,
         background=np.zeros((0, 0), np.float32),
         noise_shape=1.0,
         frame_shape=shape,

@@ -67,7 +67,7 @@ def _robust_centre(image: Image) -> tuple[float, float]:
 
 def _pixel_noise(image: Image) -> float:
     """Standard deviation of what differs between neighbouring pixels."""
-    step = max(1, image.shape[0] // 128)
+    step = max(1, image.size // 2**17)
     rows = image[::step]
     return float(np.median(np.abs(np.diff(rows, axis=1)))) * 1.4826 / 2**0.5
 
@@ -92,8 +92,8 @@ Jumps = tuple[NDArray[np.complex64], NDArray[np.complex64]]
 first (whole)."""
 
 
-def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tuple[ComplexImage, Jumps | None]:
-    """Half spectrum of a frame without the cross-shaped streak of its edges.
+def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tuple[ComplexImage, Image, Jumps | None]:
+    """Half spectrum of a frame without the cross-shaped streak of its edges, and its power.
 
     Parameters
     ----------
@@ -103,12 +103,14 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tupl
         "periodic": subtract the smooth part that carries the jump between opposite edges [1]_; "hann": multiply by a
         Hann window of mean square 1, so that noise keeps its power; "none": nothing but the mean is taken away.
     part
-        Bins that matter; the others keep their smooth part.
+        Bins that matter. Rows outside keep their smooth part, columns outside are 0.
 
     Returns
     -------
     spectrum
         Shape (n_rows, n_cols // 2 + 1), order of ``scipy.fft.rfft2``; the zero frequency holds the frame's sum.
+    power
+        |spectrum|² in the part, 0 elsewhere.
     jumps
         What the subtracted smooth part follows from; None if none was.
 
@@ -119,13 +121,29 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tupl
     level = np.float32(image.mean(dtype=np.float64)) if edges == "hann" else np.float32(0)
     if edges == "hann":
         image = (image - level) * _hann(image.shape)
-    spectrum: ComplexImage = scipy.fft.rfft2(image, workers=workers)
-    jumps = None
-    if edges == "periodic":
-        jumps = _jumps(image)
-        part.each(partial(_subtract_smooth_part, spectrum, jumps, image.shape), workers=workers)
+    spectrum = _half_spectrum(image, part.n_cols, workers)
+    jumps = _jumps(image) if edges == "periodic" else None
+    power = np.zeros(spectrum.shape, np.float32)
+
+    def finish(rows: slice, cols: slice) -> None:
+        if jumps is not None:
+            _subtract_smooth_part(spectrum, jumps, image.shape, rows, cols)
+        _square(spectrum, power, rows, cols)
+
+    part.each(finish, workers=workers)
     spectrum[0, 0] += level * image.size
-    return spectrum, jumps
+    return spectrum, power, jumps
+
+
+def _half_spectrum(image: Image, n_cols: int, workers: int) -> ComplexImage:
+    """Transform of a frame, of which only the first columns are worked out; the others are 0."""
+    spectrum: ComplexImage = scipy.fft.rfft(image, axis=1, workers=workers)
+    kept = spectrum[:, :n_cols]
+    done = scipy.fft.fft(kept, axis=0, overwrite_x=True, workers=workers)
+    if not np.may_share_memory(done, kept):
+        kept[...] = done
+    spectrum[:, n_cols:] = 0
+    return spectrum
 
 
 def _hann(shape: tuple[int, ...]) -> Image:
@@ -166,20 +184,24 @@ def smooth_part(top_bottom: Array, left_right: Array, rows: Array, cols: Array, 
         -4 * np.sin(col_angle / 2) ** 2
     ).astype(np.float32)
     laplacian[laplacian == 0] = 1.0
-    part: Array = (1 - np.exp(1j * row_angle)).astype(np.complex64)[:, None] * top_bottom
-    part += left_right[:, None] * (1 - np.exp(1j * col_angle)).astype(np.complex64)
-    part /= laplacian
+    by_row = np.stack([1 - np.exp(1j * row_angle), left_right], axis=1).astype(np.complex64)
+    by_col = np.stack([top_bottom, 1 - np.exp(1j * col_angle)]).astype(np.complex64)
+    part: Array = by_row @ by_col
+    # Real and imaginary parts one by one: numpy would turn the divisor into complex numbers.
+    part.real /= laplacian
+    part.imag /= laplacian
     return part
 
 
-def power_of(spectrum: ComplexImage, part: Part, *, workers: int = 1) -> Image:
+def power_of(spectrum: ComplexImage, part: Part) -> Image:
     """|spectrum|² in the part, 0 elsewhere."""
     power = np.zeros(spectrum.shape, np.float32)
-
-    def square(rows: slice, cols: slice) -> None:
-        block = spectrum[rows, cols]
-        np.multiply(block.real, block.real, out=power[rows, cols])
-        power[rows, cols] += block.imag * block.imag
-
-    part.each(square, workers=workers)
+    part.each(partial(_square, spectrum, power))
     return power
+
+
+def _square(spectrum: ComplexImage, power: Image, rows: slice, cols: slice) -> None:
+    """Write |spectrum|² into ``power``, in some rows and columns."""
+    block = spectrum[rows, cols]
+    np.multiply(block.real, block.real, out=power[rows, cols])
+    power[rows, cols] += block.imag * block.imag
