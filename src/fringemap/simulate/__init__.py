@@ -4,6 +4,7 @@
 """
 
 from fringemap.simulate.amorphous import amorphous_contrast
+from fringemap.simulate.crystals import random_structure
 from fringemap.simulate.frame import simulate_frame
 from fringemap.simulate.insitu import InSitu, insitu_scenes, simulate_series
 from fringemap.simulate.interference import MOIRE
@@ -23,6 +24,7 @@ from fringemap.simulate.scene import (
     Halo,
     Polygon,
     Region,
+    ScaleBar,
     Scene,
     disc,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "PlaneWave",
     "Polygon",
     "Region",
+    "ScaleBar",
     "Scene",
     "SceneRanges",
     "amorphous_contrast",
@@ -54,6 +57,7 @@ __all__ = [
     "plane_wave_frame",
     "random_microscope",
     "random_scene",
+    "random_structure",
     "scherzer_defocus",
     "simulate_frame",
     "simulate_series",

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from fringemap.simulate.optics import modulation_transfer
+from fringemap.simulate.picture import burn_scale_bar, pass_through_jpeg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ def record(expected: Image, scene: Scene, rng: np.random.Generator) -> Image:
 
 
 def add_faults(image: Image, scene: Scene, rng: np.random.Generator) -> float:
-    """Draw gain stripes and hot pixels, round to grey levels, all in place; return the grey levels for one count."""
+    """Draw gain stripes and hot pixels, make a picture of it, all in place; return the grey levels for one count."""
     faults = scene.faults
     for axis, spread in enumerate((faults.row_gain, faults.column_gain)):
         if spread:
@@ -82,7 +83,12 @@ def add_faults(image: Image, scene: Scene, rng: np.random.Generator) -> float:
     if faults.hot_pixels:
         hot = rng.integers(image.size, size=faults.hot_pixels)
         image.ravel()[hot] = faults.hot_pixel_factor * image.mean()
-    return 1.0 if faults.grey_levels is None else _round_to_levels(image, faults.grey_levels)
+    grey_scale = 1.0 if faults.grey_levels is None else _round_to_levels(image, faults.grey_levels)
+    if faults.scale_bar is not None:
+        burn_scale_bar(image, faults.scale_bar, scene.pixel_size_angstrom)
+    if faults.jpeg_quality is not None:
+        pass_through_jpeg(image, faults.jpeg_quality)
+    return grey_scale
 
 
 def filter_image(image: Image, scene: Scene, transfer: Callable[[Scene, Array, Array], Array]) -> Image:

@@ -12,7 +12,7 @@ from fringemap.errors import SettingsError
 from fringemap.phases import load_structure
 from fringemap.simulate.amorphous import amorphous_contrast
 from fringemap.simulate.optics import Camera, Microscope, scherzer_defocus
-from fringemap.simulate.scene import Amorphous, Ellipse, Faults, Grain, HalfPlane, Halo, Polygon, Scene
+from fringemap.simulate.scene import Amorphous, Ellipse, Faults, Grain, HalfPlane, Halo, Polygon, ScaleBar, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,17 @@ class SceneRanges:
     fault_share: float = 0.25
     """Of frames with each kind of fault: uneven light, hot pixels, gain stripes."""
     second_order_share: float = 0.3
+    thickness_slope: Range = (-0.6, 0.6)
+    """Relative change of the layer's thickness across the frame, along each axis."""
+    roughness: Range = (0.0, 0.3)
+    """Standard deviation of the layer's thickness over its mean."""
+    grey_share: float = 0.0
+    """Of frames rounded to 256 grey levels."""
+    jpeg_share: float = 0.0
+    """Of frames that are JPEG pictures."""
+    jpeg_quality: tuple[int, int] = (60, 98)
+    scale_bar_share: float = 0.0
+    """Of frames with a scale bar burned in."""
 
 
 def random_scene(
@@ -121,6 +132,7 @@ def random_scene(
         faults=_random_faults(rng, ranges),
         second_order=_chance(rng, ranges.second_order_share),
     )
+    bare = replace(bare, faults=_as_picture(bare, rng, ranges))
     regions = _random_regions(bare, n_grains, rng, ranges)
     grains = tuple(_random_grain(structures[int(rng.integers(len(structures)))], r, rng, ranges) for r in regions)
     scene = replace(bare, grains=grains, amorphous=_random_amorphous(bare, rng, ranges))
@@ -285,13 +297,13 @@ def _random_amorphous(scene: Scene, rng: np.random.Generator, ranges: SceneRange
         region = HalfPlane((float(rng.uniform(0.1, 0.9)) * height, float(rng.uniform(0.1, 0.9)) * width), _angle(rng))
     if _chance(rng, ranges.halo_share):
         halos = (Halo(float(rng.uniform(2.0, 4.0)), float(rng.uniform(0.02, 0.1)), float(rng.uniform(0.5, 5.0))),)
-    slope_y, slope_x = (float(s) for s in rng.uniform(-0.6, 0.6, size=2))
+    slope_y, slope_x = (float(s) for s in rng.uniform(*ranges.thickness_slope, size=2))
     return Amorphous(
         thickness_angstrom=float(rng.uniform(*ranges.amorphous_angstrom)),
         element=str(rng.choice(ranges.amorphous_elements)),
         region=region,
         slope=(slope_y, slope_x),
-        roughness=float(rng.uniform(0.0, 0.3)),
+        roughness=float(rng.uniform(*ranges.roughness)),
         roughness_length_angstrom=float(rng.uniform(0.1, 0.5)) * max(height, width),
         halos=halos,
         absorption_per_angstrom=float(rng.uniform(0.0, 1e-3)),
@@ -324,6 +336,33 @@ def _random_faults(rng: np.random.Generator, ranges: SceneRanges) -> Faults:
         row_gain=float(rng.uniform(0.0, 0.02)) if rows else 0.0,
         column_gain=float(rng.uniform(0.0, 0.02)) if cols else 0.0,
         gain_stripe_px=int(2 ** rng.integers(0, 5)),
+    )
+
+
+def _as_picture(scene: Scene, rng: np.random.Generator, ranges: SceneRanges) -> Faults:
+    """Add what a frame suffers that was saved as a picture; what has no share draws no numbers either."""
+    grey, jpeg, barred = (
+        share > 0 and _chance(rng, share) for share in (ranges.grey_share, ranges.jpeg_share, ranges.scale_bar_share)
+    )
+    low, high = ranges.jpeg_quality
+    return replace(
+        scene.faults,
+        grey_levels=256 if grey or jpeg else None,
+        jpeg_quality=int(rng.integers(low, high + 1)) if jpeg else None,
+        scale_bar=_random_scale_bar(scene, rng) if barred else None,
+    )
+
+
+def _random_scale_bar(scene: Scene, rng: np.random.Generator) -> ScaleBar:
+    """A bar of 1, 2 or 5 times a power of ten nm, about an eighth to a third of the frame's width."""
+    wanted = float(rng.uniform(0.12, 0.35)) * scene.size_angstrom[1]
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return ScaleBar(
+        length_angstrom=max(n for n in (1, 2, 5) if n * power <= wanted) * power,
+        corner=(_chance(rng, 0.8), _chance(rng, 0.5)),
+        height_px=max(2, round(float(rng.uniform(0.004, 0.012)) * min(scene.frame_shape))),
+        bright=_chance(rng, 0.7),
+        boxed=_chance(rng, 0.3),
     )
 
 

@@ -130,6 +130,21 @@ class Amorphous:
 
 
 @dataclass(frozen=True)
+class ScaleBar:
+    """A bar and its length in words, burned into the picture."""
+
+    length_angstrom: float
+    corner: tuple[bool, bool] = (True, False)
+    """At the bottom (else the top), at the right (else the left)."""
+    height_px: int = 8
+    """Of the bar; the letters are three times as high."""
+    bright: bool = True
+    """White, else black."""
+    boxed: bool = False
+    """On a ground of the other colour."""
+
+
+@dataclass(frozen=True)
 class Faults:
     """What else spoils a frame."""
 
@@ -146,6 +161,13 @@ class Faults:
     """Width of a stripe of equal gain."""
     grey_levels: int | None = None
     """Round to this many levels between the 0.1 and 99.9 percentiles (256: an 8-bit picture). None: keep counts."""
+    scale_bar: ScaleBar | None = None
+    jpeg_quality: int | None = None
+    """Pack the picture as JPEG, 1 to 100, and unpack it. It must have 256 grey levels."""
+
+    def __post_init__(self) -> None:
+        if self.jpeg_quality is not None and self.grey_levels != 256:
+            raise SettingsError(f"A JPEG picture has 256 grey levels, not {self.grey_levels}; set grey_levels to 256.")
 
 
 @dataclass(frozen=True)
