@@ -3,9 +3,9 @@
 ``python benchmarks/memory.py [--size 1024] [--frames 20 100] [--gigabytes 10]`` prints a table and ends with 1 if the
 peaks differ by more than a tenth.
 
-Each run is a process of its own, with one worker, so that its peak is that of reader, analysis and writer together. Peaks
-are high-water marks of resident memory as the kernel counts them (Linux only). The large stack has a hole where no frame
-was written, so it takes little of the disk; yet its length is that of the whole.
+Each run is a process of its own, with one worker, so that its peak is that of reader, analysis and writer together.
+Peaks are high-water marks of resident memory as the kernel counts them (Linux only). The large stack has a hole where
+no frame was written, so it takes little of the disk; yet its length is that of the whole.
 """
 
 from __future__ import annotations

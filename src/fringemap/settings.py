@@ -198,6 +198,11 @@ class SeriesSettings(Settings):
     drift_window: int = setting(
         6, "Each frame is compared with this many before it to find the drift; 0 leaves the drift out", minimum=0
     )
+    frame_of_reference: Literal["camera", "specimen"] = setting(
+        "camera",
+        "camera: maps and video lie where the frames were taken; specimen: they are shifted back by the drift, so that "
+        "the specimen stays where it is in the first frame",
+    )
     video: bool = setting(True, "Write evolution.mp4 (a GIF where PyAV is not installed)")
     fps: float = setting(10.0, "Frames a second of the video", unit="1/s", minimum=1.0, maximum=60.0)
 

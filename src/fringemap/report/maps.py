@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fringemap.records import FrameResult, PhaseMap
+    from fringemap.records import FloatArray, FrameResult, PhaseMap
+
+    Shifts = Callable[[], FloatArray | None]
 
 MAPS_NAME = "maps.ome.tif"
 MASKS_NAME = "masks.ome.tif"
@@ -108,13 +110,22 @@ def _as_pair(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 @contextmanager
-def write_maps(folder: Path) -> Iterator[Callable[[FrameResult], None]]:
+def write_maps(folder: Path, *, shifts: Shifts = lambda: None) -> Iterator[Callable[[FrameResult], None]]:
     """Open ``maps.ome.tif`` and ``masks.ome.tif`` in ``folder``.
 
     Amplitude is float32 in counts, NaN for a phase that has no map in a frame; the mask is uint8, 0 or 1. Channels
     are the phases of all frames in the order of their first appearance, the unknown last. Where maps differ in their
     pixel size, all are brought onto the finest grid: amplitudes linearly, masks by the nearest pixel. Memory
     does not grow with the number of frames. Without any map no file is written; those of an earlier run are removed.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    shifts
+        Asked after the last frame: where the specimen lies in each, seen from the first [Å], (n, 2). Maps are then
+        shifted back by it; what comes from outside of the frame is NaN, or 0 in a mask. Frames with a shift of NaN stay
+        as they are. None leaves all where they were taken.
 
     Yields
     ------
@@ -139,13 +150,14 @@ def write_maps(folder: Path) -> Iterator[Callable[[FrameResult], None]]:
                 spool.append(result)
 
         yield append
-        _write_stack(maps, spool, mask=False)
-        _write_stack(masks, spool, mask=True)
+        back = shifts()
+        _write_stack(maps, spool, back, mask=False)
+        _write_stack(masks, spool, back, mask=True)
     finally:
         stream.close()
 
 
-def _write_stack(path: Path, spool: _Spool, *, mask: bool) -> None:
+def _write_stack(path: Path, spool: _Spool, shifts: FloatArray | None, *, mask: bool) -> None:
     if not spool.entries:
         with writing(path):
             path.unlink(missing_ok=True)
@@ -157,7 +169,7 @@ def _write_stack(path: Path, spool: _Spool, *, mask: bool) -> None:
         _check_space(temporary, int(np.prod(shape)) * (0 if mask else dtype.itemsize))
         tifffile.imwrite(
             temporary,
-            data=_planes(spool, grid, phases, mask=mask),
+            data=_planes(spool, grid, phases, shifts, mask=mask),
             shape=shape,
             dtype=dtype,
             ome=True,
@@ -165,7 +177,8 @@ def _write_stack(path: Path, spool: _Spool, *, mask: bool) -> None:
             bigtiff=int(np.prod(shape)) * dtype.itemsize > _CLASSIC_TIFF_BYTES,
             compression="zlib" if mask else None,
             compressionargs={"level": 1} if mask else None,
-            metadata=_metadata(spool, grid, phases),
+            metadata=_metadata(spool, grid, phases)
+            | ({} if shifts is None else {"Description": describe_shifts(shifts)}),
             software="fringemap",
         )
 
@@ -196,12 +209,36 @@ def _metadata(spool: _Spool, grid: _Grid, phases: list[str]) -> dict[str, Any]:
     return metadata
 
 
-def _planes(spool: _Spool, grid: _Grid, phases: list[str], *, mask: bool) -> Iterator[NDArray[Any]]:
+def describe_shifts(shifts: FloatArray) -> str:
+    """Say which maps follow the specimen and which could not be shifted; frames are counted in the maps, from 0."""
+    unknown = np.flatnonzero(np.isnan(shifts).any(axis=1)).tolist()
+    said = "Shifted back by the drift: the specimen lies where it is in the first frame"
+    if not unknown:
+        return f"{said}."
+    return f"{said}, but in frames {', '.join(map(str, unknown))}, whose drift is unknown and which were not shifted."
+
+
+def _planes(
+    spool: _Spool, grid: _Grid, phases: list[str], shifts: FloatArray | None, *, mask: bool
+) -> Iterator[NDArray[Any]]:
     empty = np.zeros(grid.shape, np.uint8) if mask else np.full(grid.shape, np.nan, np.float32)
     for frame in range(len(spool.times_s)):
         for phase in phases:
             entry = spool.entries.get((frame, phase))
-            yield empty if entry is None else _on_grid(spool.load(entry, mask=mask), entry.grid, grid, mask=mask)
+            if entry is None:
+                yield empty
+                continue
+            plane = _on_grid(spool.load(entry, mask=mask), entry.grid, grid, mask=mask)
+            yield plane if shifts is None else _shifted_back(plane, shifts[frame] / grid.pixel, mask=mask)
+
+
+def _shifted_back(image: NDArray[Any], shift_px: FloatArray, *, mask: bool) -> NDArray[Any]:
+    """Move a map against a shift; maps are oversampled several times, so that linear interpolation keeps amplitudes."""
+    if not (np.isfinite(shift_px).all() and shift_px.any()):
+        return image
+    outside = 0 if mask else np.nan
+    moved: NDArray[Any] = ndimage.shift(image, -shift_px, order=0 if mask else 1, mode="constant", cval=outside)
+    return moved
 
 
 def _on_grid(image: NDArray[Any], source: _Grid, target: _Grid, *, mask: bool) -> NDArray[Any]:

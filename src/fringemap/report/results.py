@@ -118,7 +118,7 @@ def write_results(
     follower = SeriesWriter(folder, settings=series or SeriesSettings(), dose_rate=dose_rate, pictures=settings.figures)
     with follower:
         seen = _stream_tables(results, folder, follower)
-        run = _record(seen, folder, provenance)
+        run = _record(seen, folder, provenance, follower)
         page = _draw(seen, run, folder, settings, truth, follower)
     write_run_json(folder / RUN_NAME, run)
     return Written(folder, page, run["summary"], tuple(seen.failures))
@@ -131,7 +131,7 @@ def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follo
             stack.enter_context(write_spots_csv(folder / "spots.csv")),
             stack.enter_context(write_phases_csv(folder / "phases.csv")),
             stack.enter_context(write_profile_csv(folder / "profile.csv")),
-            stack.enter_context(write_maps(folder)),
+            stack.enter_context(write_maps(folder, shifts=follower.shifts_angstrom)),
         ]
         for result in results:
             if isinstance(result, Failure):
@@ -144,7 +144,7 @@ def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follo
     return seen
 
 
-def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any], follower: SeriesWriter) -> dict[str, Any]:
     name = str(provenance.get("input", folder.name))
     summary = summarise(name, seen.lines, seen.failures, seen.scale)
     made = {
@@ -152,7 +152,7 @@ def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any]) -> dict[st
         "status": summary["status"],
         "summary": summary,
         "frames": all_statuses(seen.lines, seen.failures),
-        "warnings": distinct_warnings(seen.lines),
+        "warnings": [*distinct_warnings(seen.lines), *follower.warnings()],
         "seconds": summary["seconds"],
     }
     return made | dict(provenance)

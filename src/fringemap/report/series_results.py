@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fringemap.report.atomic import writing
 from fringemap.report.series_tables import TABLE_NAMES, write_series_tables
+from fringemap.report.words import count
 from fringemap.series import SeriesFollower, summarise_frame
 
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from fringemap.records import FrameResult, Series
+    from fringemap.records import FloatArray, FrameResult, Series
     from fringemap.report.spool import PictureSpool
     from fringemap.report.style import PhaseStyle
     from fringemap.settings import SeriesSettings
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 MP4_NAME, GIF_NAME = "evolution.mp4", "evolution.gif"
 VIDEO_NAMES = (MP4_NAME, GIF_NAME)
+_NOT_SHIFTED = "their maps were not shifted (empty rows of drift.csv)"
 
 
 class SeriesWriter:
@@ -88,6 +92,18 @@ class SeriesWriter:
         if self._spool is not None:
             self._spool.add(result)
 
+    def shifts_angstrom(self) -> FloatArray | None:
+        """Where the specimen lies in each frame so far, (n, 2); None where maps stay where the frames were taken."""
+        if self._follower is None or self._settings.frame_of_reference == "camera":
+            return None
+        return self._follower.shifts_angstrom()
+
+    def warnings(self) -> list[str]:
+        """Say which frames could not be shifted."""
+        shifts = self.shifts_angstrom()
+        unknown = 0 if shifts is None else int(np.isnan(shifts).any(axis=1).sum())
+        return [f"the drift of {count(unknown, 'frame')} is unknown; {_NOT_SHIFTED}"] if unknown else []
+
     def finish(self) -> Series | None:
         """Write the tables; None, and no tables, where there were fewer than two frames.
 
@@ -119,5 +135,6 @@ class SeriesWriter:
         from fringemap.report.video import has_encoder, write_video
 
         path = self._folder / (MP4_NAME if has_encoder() else GIF_NAME)
-        write_video(series, self._spool, path, styles=styles, title=title, fps=self._settings.fps)
+        steady = self._settings.frame_of_reference == "specimen"
+        write_video(series, self._spool, path, styles=styles, title=title, fps=self._settings.fps, steady=steady)
         return path

@@ -8,7 +8,7 @@ import numpy as np
 
 from fringemap.records import EventKind
 from fringemap.report.style import style_for
-from fringemap.report.words import NM, format_error, format_formula, format_number
+from fringemap.report.words import NM, count, format_error, format_formula, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,4 +62,6 @@ def drift_in_words(series: Series) -> str:
         for s, e in zip(shift[last] * pixel, series.drift.sigma_px[last] * pixel, strict=True)
     )
     end = series.frames[last].index
-    return f"From the first frame to frame {end} the specimen drifts by {x} to the right and {y} down."
+    lost = count(len(series) - len(followed), "frame")
+    unknown = f" The drift of {lost} is unknown." if len(followed) < len(series) else ""
+    return f"From the first frame to frame {end} the specimen drifts by {x} to the right and {y} down.{unknown}"

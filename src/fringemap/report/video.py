@@ -40,6 +40,7 @@ def write_video(
     styles: Mapping[str, PhaseStyle],
     title: str,
     fps: float,
+    steady: bool = False,
 ) -> None:
     """Write a video: frame with phases, diffractogram with names, curves that grow with a playhead.
 
@@ -58,13 +59,15 @@ def write_video(
         What stands at the top.
     fps
         Frames a second.
+    steady
+        Shift each frame back by the drift, so that the specimen stays in its place.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    painter = VideoPainter(series, styles, title=title)
+    painter = VideoPainter(series, styles, title=title, steady=steady)
     painted = (painter.paint(index, picture) for index, picture in enumerate(pictures))
     if path.suffix == ".gif":
         _write_gif(path, painted, len(series), fps)

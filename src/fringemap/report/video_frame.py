@@ -50,6 +50,8 @@ _CHARTS_TOP, _CHARTS_HEIGHT = 504, 216
 _PER_INCH = 100.0
 _RADIUS = 8
 _TINT = 0.35
+_OUTSIDE = 200
+"""Grey of what lies outside of a shifted frame."""
 _BACKGROUND = (255, 255, 255)
 _TEXT = (20, 20, 20)
 
@@ -94,10 +96,14 @@ class VideoPainter:
         Of its phases.
     title
         What stands at the top.
+    steady
+        Shift frames back by the drift, so that the specimen stays in its place; one without a known drift is not
+        shifted, and says so.
     """
 
-    def __init__(self, series: Series, styles: Mapping[str, PhaseStyle], *, title: str) -> None:
+    def __init__(self, series: Series, styles: Mapping[str, PhaseStyle], *, title: str, steady: bool = False) -> None:
         self._series = series
+        self._steady = steady
         self._styles = styles
         self._phases = [evolution.phase for evolution in phase_evolutions(series)]
         self._limits = _view_limits(series)
@@ -117,6 +123,15 @@ class VideoPainter:
         self._mark_spots(image, draw, index)
         self._write_bars(draw, index, pictures)
         self._write_list(draw, index)
+        if self._steady and np.isnan(self._series.drift.shift_px[index]).any():
+            draw.text(
+                (_LEFT + 8, _TOP + 6),
+                "drift unknown, not shifted",
+                (255, 255, 255),
+                _font(13),
+                stroke_width=2,
+                stroke_fill=_TEXT,
+            )
         _write_stamp(draw, self._series, index)
         return np.asarray(image)
 
@@ -128,6 +143,9 @@ class VideoPainter:
             if phase in self._phases:
                 mask = _mask_on_page(spooled, pictures.frame_shape, (rows, cols))
                 _tint(shown, mask, mpl.colors.to_rgb(style_for(self._styles, phase).colour))
+        if self._steady:
+            shift = self._series.drift.shift_px[index] * (rows, cols) / pictures.frame_shape
+            shown = _moved(shown, -shift)
         page[_TOP : _TOP + rows, _LEFT : _LEFT + cols] = shown
 
     def _paint_spectrum(self, page: RGB, pictures: SpooledFrame) -> None:
@@ -238,6 +256,18 @@ def _tint(shown: RGB, mask: Mask, colour: tuple[float, float, float]) -> None:
         for step in (-1, 1):
             core &= np.roll(mask, step, axis)
     shown[mask & ~core] = ink.astype(np.uint8)
+
+
+def _moved(picture: RGB, shift: NDArray[np.float64]) -> RGB:
+    """Shift a picture by whole pixels; grey where nothing was taken. One with an unknown shift stays."""
+    if not np.isfinite(shift).all():
+        return picture
+    moved = np.full_like(picture, _OUTSIDE)
+    step = np.clip(np.rint(shift).astype(np.int64), [-n for n in picture.shape[:2]], picture.shape[:2])
+    there = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(step.tolist(), picture.shape, strict=False))
+    here = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(step.tolist(), picture.shape, strict=False))
+    moved[there] = picture[here]
+    return moved
 
 
 def _label_tracks(

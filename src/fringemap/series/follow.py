@@ -18,7 +18,7 @@ from fringemap.settings import SeriesSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fringemap.records import Evolution, FrameSummary, IntArray
+    from fringemap.records import Evolution, FloatArray, FrameSummary, IntArray
 
 _NO_IMAGE = np.zeros((0, 0), dtype=np.float32)
 
@@ -43,6 +43,12 @@ class SeriesFollower:
         self._frames.append(replace(frame, drift_image=_NO_IMAGE))
         self._track_of.append(numbers)
         return numbers
+
+    def shifts_angstrom(self) -> FloatArray:
+        """Where the specimen lies in each frame so far, seen from the first, along (rows, cols); NaN where unknown."""
+        pixel = np.array([frame.scale.pixel_size_angstrom for frame in self._frames]).reshape(-1, 2)
+        shifts: FloatArray = self._drift.solve().shift_px * pixel
+        return shifts
 
     def finish(self, *, dose_rate: float | None = None) -> Series:
         """Work out tracks, drift, evolution and events of the frames so far; more may follow."""
