@@ -11,7 +11,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -31,7 +31,7 @@ _LEAST_HALF = 6
 # The fit sees at most this many samples along each axis, around the grain.
 _MOST_SAMPLES = 24
 # The wave is drawn on this many places along each axis before it is seen through the block.
-_FINE = 160
+_FINE = 80
 # Bins from both axes from which the jumps of the edges are weaker than the smooth part of a wave.
 _CLEAR_OF_AXES = 8
 _ITERATIONS = 25
@@ -48,6 +48,12 @@ _CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
 _FURTHEST = 1.5
 # Order of the parameters.
 _RE, _IM, _X_ROW, _X_COL, _S_ROW, _S_COL, _D_ROW, _D_COL = range(8)
+# Which wave along the rows, and which along the columns, the derivative by each parameter is made of: 0 is the wave
+# itself, 1 to 3 its derivatives by centre, log size and frequency.
+_ROW_OF, _COL_OF = np.array([0, 0, 1, 0, 2, 0, 3, 0]), np.array([0, 0, 0, 1, 0, 2, 0, 3])
+
+
+_Record = TypeVar("_Record", "_Samples", "_Products")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class _Samples:
     band_row: Array
     """What the fine grid becomes at the samples once all but the bins of the block is left out; (n, k, j)."""
     band_col: Array
+    energy: Array
+    """Sum of |values|² [counts²]; (n,)."""
     noise: Array
     """Variance of a complex sample [counts²]; (n,)."""
     bin_noise: Array
@@ -176,6 +184,7 @@ def _sample_one(
         fine_col,
         np.pad(band_row, (pad, (0, 0))),
         np.pad(band_col, (pad, (0, 0))),
+        np.sum(np.abs(fringe[rows, cols]) ** 2),
         np.array(noise),
         np.array(bin_noise),
         np.array([round(row), round(col)], float),
@@ -252,30 +261,62 @@ def _first_guess(fringe: Array, x_row: Array, x_col: Array, noise: float) -> Arr
     )
 
 
-def _model(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
-    """Fringes and their derivatives: (n, k, k) and (n, 8, k, k), complex."""
+@dataclass(frozen=True)
+class _Products:
+    """Sums over the samples of n fringes; all that a step of the fit needs.
+
+    The wave is the product of one along the rows and one along the columns, and so is each of its derivatives. Sums
+    over a square of samples are therefore products of sums along its sides.
+    """
+
+    rows: Array
+    """Of each two of the wave and its three derivatives along the rows, one conjugate; (n, 4, 4)."""
+    cols: Array
+    data: Array
+    """Of the samples times the conjugate waves along rows and columns; (n, 4, 4)."""
+
+
+def _waves(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
+    """Wave and derivatives along rows and along columns, at the samples; (n, 4, k) each."""
     p = parameters
-    rows = _along(samples.x_row, samples.band_row, p[:, _X_ROW], p[:, _S_ROW], p[:, _D_ROW])
-    cols = _along(samples.x_col, samples.band_col, p[:, _X_COL], p[:, _S_COL], p[:, _D_COL])
-    amplitude = (p[:, _RE] + 1j * p[:, _IM])[:, None]
-    unit = rows[0][:, :, None] * cols[0][:, None, :]
-    slopes = np.empty((len(p), 8, *unit.shape[1:]), complex)
-    slopes[:, _RE], slopes[:, _IM] = unit, 1j * unit
-    for order, (row, col) in enumerate(((_X_ROW, _X_COL), (_S_ROW, _S_COL), (_D_ROW, _D_COL)), start=1):
-        slopes[:, row] = (amplitude * rows[order])[:, :, None] * cols[0][:, None, :]
-        slopes[:, col] = rows[0][:, :, None] * (amplitude * cols[order])[:, None, :]
-    return amplitude[:, :, None] * unit, slopes
+    return (
+        _along(samples.x_row, samples.band_row, p[:, _X_ROW], p[:, _S_ROW], p[:, _D_ROW]),
+        _along(samples.x_col, samples.band_col, p[:, _X_COL], p[:, _S_COL], p[:, _D_COL]),
+    )
 
 
-def _along(x: Array, band: Array, centre: Array, log_size: Array, turn: Array) -> tuple[Array, ...]:
-    """Wave along one axis and its derivatives by centre, log size and frequency, at the samples; (n, k) each."""
+def _along(x: Array, band: Array, centre: Array, log_size: Array, turn: Array) -> Array:
+    """Wave along one axis and its derivatives by centre, log size and frequency, at the samples; (n, 4, k)."""
     u = x - centre[:, None]
-    scaled = u * np.exp(-log_size)[:, None]
-    wave = np.exp(-0.5 * scaled**2 + 2j * np.pi * turn[:, None] * u)
-    by_centre = wave * (scaled * np.exp(-log_size)[:, None] - 2j * np.pi * turn[:, None])
-    drawn = np.stack([wave, by_centre, wave * scaled**2, wave * (2j * np.pi * u)], axis=1)
-    sampled = drawn @ band.transpose(0, 2, 1)
-    return tuple(sampled.transpose(1, 0, 2))
+    per_size, advance = np.exp(-log_size)[:, None], 2 * np.pi * turn[:, None]
+    scaled = u * per_size
+    envelope = np.exp(-0.5 * scaled**2)
+    cosine, sine = envelope * np.cos(advance * u), envelope * np.sin(advance * u)
+    # Real and imaginary parts one by one: the matrix is real.
+    drawn = np.empty((len(u), 2, 4, u.shape[1]))
+    for part, (wave, quarter_on) in enumerate(((cosine, -sine), (sine, cosine))):
+        drawn[:, part, 0] = wave
+        drawn[:, part, 1] = wave * scaled * per_size - advance * quarter_on
+        drawn[:, part, 2] = wave * scaled**2
+        drawn[:, part, 3] = 2 * np.pi * u * quarter_on
+    sampled = drawn.reshape(len(u), 8, -1) @ band.transpose(0, 2, 1)
+    joined: Array = sampled[:, :4] + 1j * sampled[:, 4:]
+    return joined
+
+
+def _multiply(parameters: Array, samples: _Samples) -> _Products:
+    rows, cols = _waves(parameters, samples)
+    rows_mirrored, cols_mirrored = (np.conj(waves).transpose(0, 2, 1) for waves in (rows, cols))
+    data = np.conj(rows) @ samples.values @ cols_mirrored
+    return _Products(rows @ rows_mirrored, cols @ cols_mirrored, data)
+
+
+def _draw(parameters: Array, samples: _Samples) -> Array:
+    """Fringes at the samples; (n, k, k)."""
+    rows, cols = _waves(parameters, samples)
+    amplitude = (parameters[:, _RE] + 1j * parameters[:, _IM])[:, None]
+    fringe: Array = (amplitude * rows[:, 0])[:, :, None] * cols[:, None, 0]
+    return fringe
 
 
 def _fit_from_both(samples: _Samples, frame_shape: tuple[int, int]) -> Array:
@@ -290,8 +331,9 @@ def _fit_from_both(samples: _Samples, frame_shape: tuple[int, int]) -> Array:
     return parameters
 
 
-def _take(samples: _Samples, rows: Array) -> _Samples:
-    return _Samples(*(getattr(samples, f.name)[rows] for f in dataclasses.fields(samples)))
+def _take(record: _Record, rows: Array) -> _Record:
+    """Some rows of each array of a record."""
+    return type(record)(*(getattr(record, f.name)[rows] for f in dataclasses.fields(record)))
 
 
 def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -301,65 +343,75 @@ def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> 
     precision[[_S_ROW, _S_COL]] = 1.0 / _SIZE_PRIOR**2
     best = start.copy()
     active, some, damping = np.arange(len(start)), samples, np.full(len(start), 1e-2)
-    fringe, slopes = _model(best, samples)
-    loss = _loss(fringe, best, start, precision, samples)
+    products = _multiply(best, samples)
+    loss = _loss(products, best, start, precision, samples)
     for _ in range(_ITERATIONS):
-        trial = best[active] + _step(fringe, slopes, best[active] - start[active], precision, damping, some)
+        trial = best[active] + _step(products, best[active], start[active], precision, damping, some)
         trial[:, [_S_ROW, _S_COL]] = np.clip(trial[:, [_S_ROW, _S_COL]], 0.0, np.log(4.0 * max(frame_shape)))
-        trial_fringe, trial_slopes = _model(trial, some)
-        trial_loss = _loss(trial_fringe, trial, start[active], precision, some)
+        trial_products = _multiply(trial, some)
+        trial_loss = _loss(trial_products, trial, start[active], precision, some)
         better = trial_loss < loss[active]
         gain = np.where(better, loss[active] - trial_loss, np.inf)
         best[active[better]], loss[active[better]] = trial[better], trial_loss[better]
-        fringe, slopes = (
-            np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-            for new, old in ((trial_fringe, fringe), (trial_slopes, slopes))
+        products = _Products(
+            *(
+                np.where(better[:, None, None], getattr(trial_products, f.name), getattr(products, f.name))
+                for f in dataclasses.fields(_Products)
+            )
         )
         damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
         # Spots that have settled leave the work to the others.
-        moving = (gain > _LEAST_GAIN) & (better | (damping < 1e5))
-        if not moving.any():
+        moving = np.flatnonzero((gain > _LEAST_GAIN) & (better | (damping < 1e5)))
+        if len(moving) == 0:
             break
-        active, damping, fringe, slopes = active[moving], damping[moving], fringe[moving], slopes[moving]
-        some = _take(some, np.flatnonzero(moving))
+        if len(moving) < len(active):
+            active, damping, products, some = (
+                active[moving],
+                damping[moving],
+                _take(products, moving),
+                _take(some, moving),
+            )
     return best, loss
 
 
 def _step(
-    fringe: Array, slopes: Array, from_start: Array, precision: Array, damping: Array, samples: _Samples
+    products: _Products, parameters: Array, start: Array, precision: Array, damping: Array, samples: _Samples
 ) -> Array:
     """Damped Gauss-Newton step of each spot; (n, 8)."""
-    normal, gradient = _normal_equations(fringe, slopes, samples)
+    normal, gradient = _normal_equations(products, parameters, samples)
     diagonal = range(8)
     normal[:, diagonal, diagonal] += precision
-    gradient -= precision * from_start
+    gradient -= precision * (parameters - start)
     floor = 1e-12 * normal[:, diagonal, diagonal].max(axis=1, keepdims=True)
     normal[:, diagonal, diagonal] = normal[:, diagonal, diagonal] * (1 + damping[:, None]) + floor
     step: Array = np.linalg.solve(normal, gradient[..., None])[..., 0]
     return step
 
 
-def _loss(fringe: Array, parameters: Array, start: Array, precision: Array, samples: _Samples) -> Array:
+def _loss(products: _Products, parameters: Array, start: Array, precision: Array, samples: _Samples) -> Array:
     """Minus twice the log likelihood, with the priors; (n,)."""
-    residual = samples.values - fringe
-    misfit = 2 * np.sum(residual.real**2 + residual.imag**2, axis=(1, 2)) / samples.noise
-    loss: Array = misfit + np.sum(precision * (parameters - start) ** 2, axis=1)
+    amplitude = parameters[:, _RE] + 1j * parameters[:, _IM]
+    fitted = np.abs(amplitude) ** 2 * (products.rows[:, 0, 0] * products.cols[:, 0, 0]).real
+    residual = samples.energy - 2 * (np.conj(amplitude) * products.data[:, 0, 0]).real + fitted
+    loss: Array = 2 * residual / samples.noise + np.sum(precision * (parameters - start) ** 2, axis=1)
     return loss
 
 
-def _normal_equations(fringe: Array, slopes: Array, samples: _Samples) -> tuple[Array, Array]:
-    n = len(fringe)
-    flat = slopes.reshape(n, 8, -1)
-    residual = (samples.values - fringe).reshape(n, -1, 1)
+def _normal_equations(products: _Products, parameters: Array, samples: _Samples) -> tuple[Array, Array]:
+    """Fisher matrix (n, 8, 8) and gradient (n, 8) of the log likelihood."""
+    amplitude = (parameters[:, _RE] + 1j * parameters[:, _IM])[:, None]
+    factor = np.concatenate([np.ones_like(amplitude), np.full_like(amplitude, 1j), np.repeat(amplitude, 6, 1)], axis=1)
+    rows, cols = products.rows[:, _ROW_OF[:, None], _ROW_OF], products.cols[:, _COL_OF[:, None], _COL_OF]
     weight = (2.0 / samples.noise)[:, None]
-    normal = (flat @ np.conj(flat.transpose(0, 2, 1))).real * weight[:, :, None]
-    gradient = (np.conj(flat) @ residual).real[..., 0] * weight
+    normal = (factor[:, :, None] * np.conj(factor)[:, None, :] * rows * cols).real * weight[:, :, None]
+    fitted = amplitude * products.rows[:, 0, _ROW_OF] * products.cols[:, 0, _COL_OF]
+    gradient = (np.conj(factor) * (products.data[:, _ROW_OF, _COL_OF] - fitted)).real * weight
     return normal, gradient
 
 
 def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, frame_shape: tuple[int, int]) -> WaveFit:
-    fringe, slopes = _model(parameters, samples)
-    normal, _ = _normal_equations(fringe, slopes, samples)
+    fringe = _draw(parameters, samples)
+    normal, _ = _normal_equations(_multiply(parameters, samples), parameters, samples)
     normal[:, range(8), range(8)] += 1e-9 * np.maximum(normal[:, range(8), range(8)], 1e-12)
     covariance = np.linalg.inv(normal) * _excess(fringe, samples)[:, None, None]
     lengths = np.array(frame_shape, float)
