@@ -51,7 +51,8 @@ def find_blocks(
         if side > 1:
             rows, cols = _cells_of_blocks(rows, cols)
         if len(rows):
-            grid = grid.copy()
+            if grid is window.whitened:
+                grid = grid.copy()
             grid[rows, cols] = 1.0
             _mark(found, rows, cols, cell)
         if side > 1:
@@ -101,7 +102,11 @@ def _bright_blocks(means: Image, window: Window, law: Law, false_spots: float) -
 
 def zone_of(window: Window, row: Array | int, col: Array | int) -> Array:
     """Ring of equal width, numbered from the centre."""
-    zone: Array = np.minimum(window.g_at(row, col) * (_N_ZONES / window.g_high), _N_ZONES - 1).astype(int)
+    return _zone_at(window.g_at(row, col), window)
+
+
+def _zone_at(g: Array, window: Window) -> Array:
+    zone: Array = np.minimum(g * (_N_ZONES / window.g_high), _N_ZONES - 1).astype(np.uint8)
     return zone
 
 
@@ -121,8 +126,9 @@ def _measure_law(means: Image, window: Window, side: int, independent_shape: flo
     reach = side * window.step
     inside = (g > window.g_low + reach) & (g < window.g_high - reach)
     n_tests = max(int(np.count_nonzero(inside)) * step**2, 1)
-    values, zones = sample[inside], zone_of(window, row, col)[inside]
-    groups = [values[zones == number] for number in range(_N_ZONES)]
+    zones = _zone_at(g[inside], window)
+    by_zone = sample[inside][np.argsort(zones, kind="stable")]
+    groups = np.split(by_zone, np.cumsum(np.bincount(zones, minlength=_N_ZONES))[:-1])
     laws = np.array([measure_noise_law(group, independent_shape=independent_shape) for group in groups])
     # A zone with few bins can be crowded with spots; it follows the others.
     weight = np.array([len(group) for group in groups]) * step**2 / _OWN_LAW_BINS

@@ -54,7 +54,7 @@ def score_peaks(peaks: Sequence[Peak], window: Window, laws: Sequence[Law], *, c
 
 
 def _score(index: int, places: Array, window: Window, laws: Sequence[Law], few: int) -> float:
-    best = -np.inf
+    best, nearby = -np.inf, _nearby_mean(index, places, window)
     for law in _fitting(laws, float(places[index, 2])):
         bright = _brightest_block(index, places, window, law.side)
         reference = _blocks_on_ring(index, places, window, law.side)
@@ -64,7 +64,7 @@ def _score(index: int, places: Array, window: Window, laws: Sequence[Law], few: 
             mean, shape, n = float(law.means[zone]), float(law.shapes[zone]), few
         else:
             mean, shape = measure_upper_law(reference, largest_shape=limit)
-            mean, n = max(mean, _nearby_mean(index, places, window)), len(reference)
+            mean, n = max(mean, nearby), len(reference)
         if law.side > 1:
             shape *= _INDEPENDENT_SHARE
         tail = log_tail(np.array(bright / mean), shape=np.array(shape), background_shape=n * max(shape, 1.0) / 2)
@@ -137,8 +137,9 @@ def _blocks_on_ring(index: int, places: Array, window: Window, side: int) -> Arr
     reach = side + 2 + _CLEAR_WIDTHS * places[:, 2]
     on_ring = np.abs(np.hypot(places[:, 0] * step_y, places[:, 1] * step_x) - g) < reach * window.step
     for row, col, width in places[on_ring]:
+        least = (side / 2 + _CLEAR_WIDTHS * width) ** 2
         for sign in (1, -1):
-            clear &= np.hypot(rows - sign * row, cols - sign * col) > side / 2 + _CLEAR_WIDTHS * width
+            clear &= (rows - sign * row) ** 2 + (cols - sign * col) ** 2 > least
     low = side // 2
     rows, cols = rows[clear] - window.first_row - low, cols[clear] - window.first_col - low
     n_rows, n_cols = window.whitened.shape
