@@ -11,7 +11,7 @@ from fringemap.phases import load_references, match_spots
 from fringemap.records import FrameResult
 from fringemap.settings import AnalysisSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
-from fringemap.spots import find_rings, find_spots, spot_mask
+from fringemap.spots import find_rings, find_spots, spot_mask, straighten_spots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,14 +58,15 @@ def analyze_frame(
             frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
         )
     with _timed(seconds, "spots"):
-        spots = find_spots(diffractogram, settings=settings.spots)
+        seen = find_spots(diffractogram, settings=settings.spots)
+        spots = straighten_spots(seen, diffractogram.scale)
     with _timed(seconds, "profile"):
-        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, spots))
+        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen))
         rings = find_rings(profile, spots, settings=settings.spots)
     with _timed(seconds, "phases"):
         match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
     with _timed(seconds, "maps"):
-        maps = compute_maps(diffractogram, spots, match, settings=settings.maps)
+        maps = compute_maps(diffractogram, seen, match, settings=settings.maps)
     with _timed(seconds, "pictures"):
         thumbnail = reduce_frame(frame.image)
         picture, g_edge = _picture(frame, diffractogram, settings)

@@ -76,6 +76,9 @@ class ReadSettings(Settings):
         minimum=0.0,
         maximum=50.0,
     )
+    calibration: str = setting(
+        "", "Calibration file that fringemap calibrate wrote: corrects pixel size and distortion"
+    )
     frames: str = setting("", "Frames of a series to read, START:STOP:STEP as in Python; all if empty")
     bin_frames: int = setting(1, "Average this many successive frames into one", minimum=1)
     frame_time_s: float | None = setting(None, "Time from one frame to the next", unit="s", minimum=0.0)

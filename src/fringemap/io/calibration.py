@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fringemap.errors import ReadError
+from fringemap.io.calibration_file import apply_calibration, read_calibration
 from fringemap.io.units import UnitKind, angstrom_per_unit, unit_kind
 from fringemap.records import Flag, Scale, ScaleSource
 
@@ -36,7 +39,9 @@ _OUR_MEANING = {
 }
 
 
-def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None, list[str], Flag]:
+def compute_scale(
+    signal: Signal, settings: ReadSettings, *, name: str = "the frame"
+) -> tuple[Scale | None, list[str], Flag]:
     """Decide on the pixel size of a signal.
 
     Parameters
@@ -45,6 +50,10 @@ def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None,
         With the pixel size as stored.
     settings
         ``pixel_size_nm`` is taken along columns; rows keep the ratio that the file states, if it states a usable one.
+        ``calibration`` names a file that corrects what is stated.
+
+    name
+        Of the file, for errors.
 
     Returns
     -------
@@ -54,9 +63,16 @@ def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None,
         Sentences for the user.
     flags
         Of every frame of the signal.
+
+    Raises
+    ------
+    CalibrationError
+        The calibration file cannot be used, or does not hold for this signal.
     """
     stored, why = stored_pixel_size(signal.pixel_size)
-    if settings.pixel_size_nm is not None:
+    if settings.calibration:
+        scale = _calibrated(signal, settings, stored, name)
+    elif settings.pixel_size_nm is not None:
         scale = _user_scale(settings, stored)
     elif stored is not None:
         scale = Scale(stored, _sigma(settings, HEADER_SIGMA), ScaleSource.HEADER)
@@ -64,6 +80,19 @@ def compute_scale(signal: Signal, settings: ReadSettings) -> tuple[Scale | None,
         return None, [f"the pixel size is unknown ({why}); {_GIVE}"], Flag.UNCALIBRATED
     warnings, flags = _judge(scale)
     return scale, _contradiction(scale, stored) + warnings, flags
+
+
+def _calibrated(signal: Signal, settings: ReadSettings, stored: tuple[float, float] | None, name: str) -> Scale:
+    """Scale of a calibration file; what the user says of the pixel size takes the place of what the file says."""
+    stated = stored if settings.pixel_size_nm is None else _user_scale(settings, stored).pixel_size_angstrom
+    scale = apply_calibration(
+        read_calibration(Path(settings.calibration).expanduser()),
+        stated=stated,
+        frame_shape=signal.frame_shape,
+        metadata=signal.metadata,
+        name=name,
+    )
+    return replace(scale, sigma=_sigma(settings, scale.sigma))
 
 
 def stored_pixel_size(sizes: tuple[StoredSize, StoredSize]) -> tuple[tuple[float, float] | None, str]:
@@ -107,7 +136,7 @@ def _user_scale(settings: ReadSettings, stored: tuple[float, float] | None) -> S
 def _contradiction(scale: Scale, stored: tuple[float, float] | None) -> list[str]:
     """Tell the user if the size given and that of the file are further apart than calibrations ever are."""
     given = scale.pixel_size_angstrom
-    if stored is None or abs(given[1] / stored[1] - 1.0) <= CONTRADICTION:
+    if scale.source is not ScaleSource.USER or stored is None or abs(given[1] / stored[1] - 1.0) <= CONTRADICTION:
         return []
     return [f"the file says {stored[1] / 10:.6g} nm per pixel, you gave {given[1] / 10:.6g} nm, which is used"]
 
@@ -119,7 +148,8 @@ def _sigma(settings: ReadSettings, default: float) -> float:
 def _judge(scale: Scale) -> tuple[list[str], Flag]:
     rows, cols = scale.pixel_size_angstrom
     warnings, flags = [], Flag.NONE
-    if abs(rows / cols - 1.0) > ANISOTROPY:
+    # A calibration has measured the difference, and all is corrected for it.
+    if abs(rows / cols - 1.0) > ANISOTROPY and scale.source is not ScaleSource.CALIBRATED:
         flags |= Flag.ANISOTROPIC_PIXELS
         warnings.append(
             f"the pixels are not square: {rows / 10:.6g} nm along rows (y), {cols / 10:.6g} nm along columns (x)"

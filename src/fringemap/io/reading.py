@@ -76,7 +76,7 @@ class FrameSeries:
         self._content = content
         self._signal = signal
         self._bins, dropped = _bins(settings, signal.n_frames)
-        scale, scale_warnings, flags = compute_scale(signal, settings)
+        scale, scale_warnings, flags = compute_scale(signal, settings, name=path.name)
         self.path = path
         """As given to ``read``."""
         self.name = path.name if path.is_dir() else path.stem

@@ -17,6 +17,7 @@ from fringemap.records.basics import (
     ScaleSource,
     flag_names,
 )
+from fringemap.records.calibration import Calibration
 from fringemap.records.frames import (
     Diffractogram,
     Frame,
@@ -59,6 +60,7 @@ __all__ = [
     "UNKNOWN",
     "Array",
     "Atom",
+    "Calibration",
     "Candidate",
     "ComplexImage",
     "Diffractogram",

@@ -101,3 +101,6 @@ class Scale:
     sigma: float
     """Relative standard error, common to all d-spacings of the frame (0.01 is 1 %)."""
     source: ScaleSource
+    shear: float = 0.0
+    """How far rows and columns are from a right angle: the true g is (gx + shear gy, gy + shear gx) of what the pixel
+    sizes alone give. Spots, d-spacings, angles and the profile are corrected for it; images and maps are not."""

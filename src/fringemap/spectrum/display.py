@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 
-from fringemap.spectrum.axes import bin_size
+from fringemap.spectrum.axes import bin_size, read_block
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, Frame, Image, Scale
@@ -49,7 +50,47 @@ def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tu
     pooled = whole[:, :: factors[1]].copy()
     for offset in range(1, factors[1]):
         np.maximum(pooled, whole[:, offset :: factors[1]], out=pooled)
-    return np.log10(np.maximum(pooled, np.float32(1e-3))), ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
+    picture = np.log10(np.maximum(pooled, np.float32(1e-3)))
+    return _straightened(picture, ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x), diffractogram.scale.shear)
+
+
+def shown_block(
+    diffractogram: Diffractogram, *, first: tuple[int, int], shape: tuple[int, int], factor: int = 1
+) -> Image:
+    """Rectangle of the whole diffractogram over its background, for looking closer.
+
+    Parameters
+    ----------
+    first
+        Signed (row, column) bin of its upper left corner; zero frequency is (0, 0).
+    shape
+        In bins.
+    factor
+        So many bins a side become one pixel, the brightest of them, so that sharp spots survive; what is left over at
+        the lower and right edge is dropped.
+
+    Returns
+    -------
+    Image
+        log10 of the whitened power.
+    """
+    rows, cols = (n // factor for n in shape)
+    whole = (rows * factor, cols * factor)
+    n_cols = diffractogram.frame_shape[1]
+    power = read_block(diffractogram.power, n_cols, start=first, shape=whole)
+    whitened = power / read_block(diffractogram.background, n_cols, start=first, shape=whole)
+    pooled = whitened.reshape(rows, factor, cols, factor).max(axis=(1, 3)) if factor > 1 else whitened
+    shown: Image = np.log10(np.maximum(pooled, np.float32(1e-3)))
+    return shown
+
+
+def shown_limits(diffractogram: Diffractogram) -> tuple[int, int]:
+    """Last row and column bin, from zero frequency, of what is evaluated: down to ``d_min``, or to Nyquist."""
+    d_min = diffractogram.d_min_angstrom
+    reach = np.inf if d_min is None else 1.0 / d_min
+    steps = bin_size(diffractogram.frame_shape, diffractogram.scale)
+    last = [int(min((n - 1) // 2, reach / step)) for n, step in zip(diffractogram.frame_shape, steps, strict=True)]
+    return last[0], last[1]
 
 
 def shown_paper_view(frame: Frame, scale: Scale) -> tuple[Image, tuple[float, float]]:
@@ -66,7 +107,22 @@ def shown_paper_view(frame: Frame, scale: Scale) -> tuple[Image, tuple[float, fl
     whole = odd[top : top + n_rows * factors[0], left : left + n_cols * factors[1]]
     picture = whole.reshape(n_rows, factors[0], n_cols, factors[1]).max(axis=(1, 3))
     step_y, step_x = bin_size((frame.image.shape[0], frame.image.shape[1]), scale)
-    return picture, ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x)
+    return _straightened(picture, ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x), scale.shear)
+
+
+def _straightened(picture: Image, g_edge: tuple[float, float], shear: float) -> tuple[Image, tuple[float, float]]:
+    """Draw a picture again as it is without shear, so that spots lie where their true g says; see ``Scale.shear``."""
+    if shear == 0.0:
+        return picture, g_edge
+    step = [2.0 * edge / n for edge, n in zip(g_edge, picture.shape, strict=True)]
+    back = np.linalg.inv(np.array([[1.0, shear * step[1] / step[0]], [shear * step[0] / step[1], 1.0]]))
+    middle = np.array(picture.shape) // 2
+    lowest = float(picture.min())
+    # The nearest pixel: a mean of neighbours would dim sharp spots.
+    drawn: Image = scipy.ndimage.affine_transform(
+        picture, back, offset=middle - back @ middle, order=0, mode="constant", cval=lowest
+    )
+    return drawn, g_edge
 
 
 def _odd_factor(n: int) -> int:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from drawn_inputs import write_lif
+from fringemap.batch.calibrate import calibrate_input
+from fringemap.errors import CalibrationError
+from fringemap.settings import AnalysisSettings, ReadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Data = Callable[[str], Path]
+
+
+def stated(pixel_nm: float | None) -> AnalysisSettings:
+    return AnalysisSettings(read=ReadSettings(pixel_size_nm=pixel_nm))
+
+
+def test_strontium_titanate_shows_that_the_header_is_three_percent_off(shared_data: Data) -> None:
+    found = calibrate_input(shared_data("formats/16_STOimage_1.ser"), "SrTiO3")
+    assert found.method == "grains"
+    assert -0.045 < found.distortion[0] < -0.025
+    assert found.sigma < 0.005
+    assert found.magnification == pytest.approx(13.5e6)
+    assert found.doubts == ()
+
+
+def test_barium_titanate_shows_pixels_that_are_five_percent_oblong(shared_data: Data) -> None:
+    found = calibrate_input(shared_data("formats/BTO_crystal_1.dm4"), "BaTiO3")
+    rows, cols = found.pixel_size_angstrom
+    assert rows / cols == pytest.approx(1.046, abs=0.008)
+
+
+def test_bornite_is_calibrated_without_any_pixel_size(shared_data: Data) -> None:
+    found = calibrate_input(shared_data("hrtem/SL_Bornite_011.png"), "bornite high")
+    assert found.stated_pixel_size_angstrom is None
+    assert found.pixel_size_angstrom == pytest.approx((0.87, 0.87), rel=0.04)
+
+
+def test_a_square_pattern_that_fits_at_several_pixel_sizes_is_refused(shared_data: Data) -> None:
+    with pytest.raises(CalibrationError, match="fits at several pixel sizes"):
+        calibrate_input(shared_data("hrtem/TiO2_0eV.tif"), "rutile")
+
+
+def test_a_wrong_standard_is_refused(shared_data: Data) -> None:
+    with pytest.raises(CalibrationError, match="a lattice that TiO2 anatase does not have"):
+        calibrate_input(shared_data("hrtem/TiO2_0eV.tif"), "anatase", settings=stated(0.0614634))
+
+
+def test_soot_is_calibrated_on_its_ring_as_badly_as_so_wide_a_ring_allows(shared_data: Data) -> None:
+    soot = shared_data("hrtem/soot_ucam_ExampleImage.tif")
+    found = calibrate_input(soot, ring_angstrom=3.57, settings=stated(0.0561798))
+    assert found.method == "rings"
+    assert abs(found.distortion[0]) < 3 * found.sigma
+    assert any("single ring" in doubt for doubt in found.doubts)
+    with pytest.raises(CalibrationError, match="nobody can tell which one is meant"):
+        calibrate_input(soot, ring_angstrom=3.57)
+
+
+def test_one_standard_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match="name one standard"):
+        calibrate_input(write_lif(tmp_path / "a.mrc"))
+    with pytest.raises(CalibrationError, match="name one standard"):
+        calibrate_input(tmp_path / "a.mrc", "Au", ring_angstrom=2.0)
