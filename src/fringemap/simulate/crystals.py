@@ -21,66 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
-ELEMENTS = tuple(
-    [
-        "Li",
-        "C",
-        "N",
-        "O",
-        "F",
-        "Na",
-        "Mg",
-        "Al",
-        "Si",
-        "P",
-        "S",
-        "Cl",
-        "K",
-        "Ca",
-        "Ti",
-        "V",
-        "Cr",
-        "Mn",
-        "Fe",
-        "Co",
-        "Ni",
-        "Cu",
-        "Zn",
-        "Ge",
-        "Se",
-        "Br",
-        "Sr",
-        "Y",
-        "Zr",
-        "Nb",
-        "Mo",
-    ]
-) + tuple(
-    [
-        "Ag",
-        "Cd",
-        "In",
-        "Sn",
-        "Sb",
-        "Te",
-        "I",
-        "Cs",
-        "Ba",
-        "La",
-        "Ce",
-        "Nd",
-        "Gd",
-        "Hf",
-        "Ta",
-        "W",
-        "Pt",
-        "Au",
-        "Pb",
-        "Bi",
-        "U",
-    ]
-)
-"""Light to heavy; hydrogen is left out, electrons hardly see it beside others."""
+_GASES_AND_SHORT_LIVED = (10, 18, 36, 43, 54, 61)
+ELEMENTS = tuple(gemmi.Element(z).name for z in range(3, 84) if z not in _GASES_AND_SHORT_LIVED)
+"""Light to heavy; hydrogen is left out, since electrons hardly see it beside others."""
 
 CELL_ANGSTROM = (2.5, 15.0)
 """Shortest and longest edge of a cell [Å]."""

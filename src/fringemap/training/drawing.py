@@ -1,0 +1,115 @@
+"""Draw training samples: a random scene, its frame, the diffractogram as in any analysis, the labels of its spots."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fringemap.phases import list_structures, load_structure
+from fringemap.settings import AnalysisSettings
+from fringemap.simulate import random_scene, random_structure, simulate_frame
+from fringemap.spectrum import compute_diffractogram
+from fringemap.spots.pattern import make_pattern
+from fringemap.training.labels import label_pattern
+from fringemap.training.samples import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fringemap.records import Diffractogram, Frame, Structure, Truth
+    from fringemap.simulate import Scene
+    from fringemap.simulate.recipes import Range
+    from fringemap.spots.pattern import Pattern
+    from fringemap.training.recipes import Regime, SetRecipe
+
+
+def draw_samples(
+    recipe: SetRecipe, *, seed: int, n: int | None = None, settings: AnalysisSettings | None = None
+) -> Iterator[Sample]:
+    """Samples 0, 1, 2, ... of a set; endless without ``n``."""
+    index = 0
+    while n is None or index < n:
+        yield draw_sample(recipe, seed=seed, index=index, settings=settings)
+        index += 1
+
+
+def draw_sample(recipe: SetRecipe, *, seed: int, index: int, settings: AnalysisSettings | None = None) -> Sample:
+    """One sample of a set; it depends on the recipe, the seed and its index only.
+
+    Parameters
+    ----------
+    settings
+        Of the analysis whose diffractograms the network will see: window, limits of d. The defaults if None.
+    """
+    settings = settings or AnalysisSettings()
+    frame, truth, about = draw_frame(recipe, seed=seed, index=index)
+    diffractogram = compute_diffractogram(
+        frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom
+    )
+    pattern = make_pattern(diffractogram, settings=settings.spots)
+    label, weight, spots = label_pattern(truth, pattern, visibility=recipe.visibility)
+    listed = describe_pattern(pattern, diffractogram) | about
+    listed |= {"n_spots": len(spots), "n_visible": int(spots.visible.sum())}
+    return Sample(pattern.image.astype(np.float16), label, weight, spots, listed)
+
+
+def draw_frame(recipe: SetRecipe, *, seed: int, index: int) -> tuple[Frame, Truth, dict[str, Any]]:
+    """Frame of a sample, its truth, and what it was drawn from."""
+    rng = np.random.default_rng([zlib.crc32(recipe.kind.encode()), seed, index])
+    regime = recipe.regimes[_choose([r.share for r in recipe.regimes], rng)]
+    scene = _draw_scene(recipe, regime, rng)
+    frame, truth = simulate_frame(scene, rng=rng, name=f"{recipe.kind}-{seed}-{index}")
+    about = {
+        "source": frame.name,
+        "kind": recipe.kind,
+        "seed": seed,
+        "index": index,
+        "regime": regime.name,
+        "dose_per_angstrom2": scene.dose_per_angstrom2,
+        "n_grains": len(scene.grains),
+        "phases": [f"{grain.structure.formula}, {grain.structure.space_group}" for grain in scene.grains],
+        "defocus_angstrom": scene.microscope.defocus_angstrom,
+        "astigmatism_angstrom": scene.microscope.astigmatism_angstrom,
+        "jpeg_quality": scene.faults.jpeg_quality,
+    }
+    return frame, truth, about
+
+
+def describe_pattern(pattern: Pattern, diffractogram: Diffractogram) -> dict[str, Any]:
+    """What leads from the pixels of a pattern back to reciprocal space."""
+    return {
+        "frame_shape": list(diffractogram.frame_shape),
+        "pixel_size_nm": [size / 10 for size in diffractogram.scale.pixel_size_angstrom],
+        "factor": list(pattern.factor),
+        "step_per_nm": [10 * step for step in pattern.step],
+    }
+
+
+def _draw_scene(recipe: SetRecipe, regime: Regime, rng: np.random.Generator) -> Scene:
+    shape = recipe.frame_shapes[_choose(recipe.shape_shares, rng)]
+    pixel = 10 * _log_uniform(recipe.pixel_sizes_nm, rng)
+    ratio = float(rng.uniform(0.95, 1.05)) if rng.random() < recipe.anisotropic_share else 1.0
+    dose = _log_uniform(recipe.doses_per_angstrom2, rng)
+    ranges = replace(regime.scenes, dose_per_angstrom2=(dose, dose))
+    return random_scene(_draw_structures(recipe, rng), shape, (pixel * ratio, pixel), rng=rng, ranges=ranges)
+
+
+def _draw_structures(recipe: SetRecipe, rng: np.random.Generator) -> Sequence[Structure]:
+    n = int(rng.integers(1, recipe.most_structures + 1))
+    if recipe.crystals == "made up":
+        return [random_structure(rng, name=f"made up {number}") for number in range(1, n + 1)]
+    return [load_structure(str(name)) for name in rng.choice(list_structures(), size=n, replace=False)]
+
+
+def _choose(shares: Sequence[float], rng: np.random.Generator) -> int:
+    weights = np.asarray(shares, float)
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _log_uniform(intervals: Sequence[Range], rng: np.random.Generator) -> float:
+    """A number from one of several intervals, uniform in the logarithm over all of them."""
+    low, high = intervals[_choose([np.log(high / low) for low, high in intervals], rng)]
+    return float(low * (high / low) ** rng.random())
