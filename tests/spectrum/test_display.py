@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fringemap.spectrum import compute_diffractogram, half_shape, paper_view, reduce_frame, shown_spectrum
+from fringemap.spectrum import (
+    compute_diffractogram,
+    half_shape,
+    paper_view,
+    reduce_frame,
+    shown_block,
+    shown_limits,
+    shown_spectrum,
+)
 from fringemap.spectrum.display import _MOST_PIXELS
 from spectrum_frames import PIXEL, flat_diffractogram, frame_of, wave_at, waves_frame
 
@@ -93,3 +101,25 @@ def test_the_papers_view_shows_a_spot_and_its_mate(rng):
 def test_pictures_of_a_real_diffractogram_are_finite(rng):
     diffractogram = compute_diffractogram(waves_frame((64, 64), [], rng, sigma=1.0))
     assert np.isfinite(shown_spectrum(diffractogram, d_min_angstrom=1.0)[0]).all()
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (255, 301)])
+def test_a_block_shows_a_spot_and_its_mate_at_their_signed_bins(shape):
+    power = np.ones(half_shape(shape), np.float32)
+    power[-20, 31] = 1e4
+    diffractogram = flat_diffractogram(power, shape)
+    near = shown_block(diffractogram, first=(-25, 25), shape=(11, 13))
+    assert np.argwhere(near > 3).tolist() == [[5, 6]]
+    mate = shown_block(diffractogram, first=(15, -40), shape=(11, 13))
+    assert np.argwhere(mate > 3).tolist() == [[5, 9]]
+    pooled = shown_block(diffractogram, first=(-25, 25), shape=(11, 13), factor=3)
+    assert pooled.shape == (3, 4)
+    assert np.argwhere(pooled > 3).tolist() == [[1, 2]]
+
+
+def test_the_limits_of_what_is_shown_are_those_of_d_min_or_of_nyquist():
+    frame = frame_of(np.random.default_rng(1).normal(size=(256, 200)))
+    step = 1 / (256 * PIXEL[0])
+    near = shown_limits(compute_diffractogram(frame, d_min_angstrom=2.0))
+    assert near[0] == int(0.5 / step)
+    assert shown_limits(compute_diffractogram(frame)) == (127, 99)

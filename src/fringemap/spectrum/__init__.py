@@ -8,7 +8,14 @@ from fringemap.spectrum.diffractogram import (
     under_hann,
     whiten,
 )
-from fringemap.spectrum.display import paper_view, reduce_frame, shown_paper_view, shown_spectrum
+from fringemap.spectrum.display import (
+    paper_view,
+    reduce_frame,
+    shown_block,
+    shown_limits,
+    shown_paper_view,
+    shown_spectrum,
+)
 from fringemap.spectrum.profile import compute_profile
 
 __all__ = [
@@ -23,6 +30,8 @@ __all__ = [
     "read_block",
     "read_raw_block",
     "reduce_frame",
+    "shown_block",
+    "shown_limits",
     "shown_paper_view",
     "shown_spectrum",
     "to_bins",
