@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fringemap.maps import compute_maps
 from fringemap.phases import load_references, match_spots
@@ -14,9 +15,11 @@ from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_fr
 from fringemap.spots import find_rings, find_spots, spot_mask, straighten_spots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from fringemap.records import Diffractogram, Frame, Image, Reflections
+    from fringemap.records import Diffractogram, Frame, Image, Profile, Reflections, Rings, Spots
+
+T = TypeVar("T")
 
 
 def load_phases(settings: AnalysisSettings) -> tuple[Reflections, ...]:
@@ -42,7 +45,7 @@ def analyze_frame(
     references
         From ``load_phases``.
     workers
-        Threads of the large transform.
+        Threads of the large transform; with more than one, pictures and profile are made beside the other steps.
 
     Raises
     ------
@@ -57,19 +60,18 @@ def analyze_frame(
         diffractogram = compute_diffractogram(
             frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
         )
-    with _timed(seconds, "spots"):
-        seen = find_spots(diffractogram, settings=settings.spots)
-        spots = straighten_spots(seen, diffractogram.scale)
-    with _timed(seconds, "profile"):
-        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen))
-        rings = find_rings(profile, spots, settings=settings.spots)
-    with _timed(seconds, "phases"):
-        match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
-    with _timed(seconds, "maps"):
-        maps = compute_maps(diffractogram, seen, match, settings=settings.maps)
-    with _timed(seconds, "pictures"):
-        thumbnail = reduce_frame(frame.image)
-        picture, g_edge = _picture(frame, diffractogram, settings)
+    with _beside(workers) as start:
+        pictures = start(lambda: _draw_pictures(frame, diffractogram, settings, seconds))
+        with _timed(seconds, "spots"):
+            seen = find_spots(diffractogram, settings=settings.spots)
+            spots = straighten_spots(seen, diffractogram.scale)
+        graph = start(lambda: _integrate(diffractogram, seen, spots, settings, seconds))
+        with _timed(seconds, "phases"):
+            match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
+        with _timed(seconds, "maps"):
+            maps = compute_maps(diffractogram, seen, match, settings=settings.maps)
+        thumbnail, picture, g_edge = pictures()
+        profile, rings = graph()
     return FrameResult(
         name=frame.name,
         index=frame.index,
@@ -102,16 +104,41 @@ def analyze_series(
         yield analyze_frame(frame, references, settings=settings, workers=workers)
 
 
-def _picture(
-    frame: Frame, diffractogram: Diffractogram, settings: AnalysisSettings
-) -> tuple[Image, tuple[float, float]]:
-    if settings.report.spectrum == "paper":
-        return shown_paper_view(frame, diffractogram.scale)
-    return shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
+def _draw_pictures(
+    frame: Frame, diffractogram: Diffractogram, settings: AnalysisSettings, seconds: dict[str, float]
+) -> tuple[Image, Image, tuple[float, float]]:
+    with _timed(seconds, "pictures"):
+        if settings.report.spectrum == "paper":
+            return reduce_frame(frame.image), *shown_paper_view(frame, diffractogram.scale)
+        shown = shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
+        return reduce_frame(frame.image), *shown
+
+
+def _integrate(
+    diffractogram: Diffractogram, seen: Spots, spots: Spots, settings: AnalysisSettings, seconds: dict[str, float]
+) -> tuple[Profile, Rings]:
+    with _timed(seconds, "profile"):
+        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen))
+        return profile, find_rings(profile, spots, settings=settings.spots)
+
+
+@contextmanager
+def _beside(workers: int) -> Iterator[Callable[[Callable[[], T]], Callable[[], T]]]:
+    """Start work in a second thread, if there may be one; what that returns is called for the result."""
+    if workers == 1:
+        yield _finished
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield lambda work: pool.submit(work).result
+
+
+def _finished(work: Callable[[], T]) -> Callable[[], T]:
+    result = work()
+    return lambda: result
 
 
 @contextmanager
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    start = time.perf_counter()
+    begin = time.perf_counter()
     yield
-    seconds[step] = time.perf_counter() - start
+    seconds[step] = time.perf_counter() - begin

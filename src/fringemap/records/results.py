@@ -61,7 +61,7 @@ class FrameResult:
     mean_counts: float = float("nan")
     """Of the frame."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall time of each step."""
+    """Wall time of each step [s]; steps can run beside each other."""
     flags: Flag = Flag.NONE
     warnings: tuple[str, ...] = ()
 
