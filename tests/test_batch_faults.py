@@ -247,6 +247,56 @@ def test_a_frame_that_failed_is_tried_again_and_only_that_one(tmp_path: Path, mo
     assert stored(tmp_path / "out") == []
 
 
+def test_inputs_that_failed_are_tried_again_and_only_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tried = work._analyzed, []
+
+    def noted(job: Any, series: Any, position: int) -> Any:
+        tried.append(job.path.name)
+        return whole(job, series, position)
+
+    monkeypatch.setattr(work, "_analyzed", noted)
+    inputs = [write_lif(tmp_path / f"{name}.mrc", seed) for seed, name in enumerate(("good", "cut", "gone", "lost"))]
+    for path in inputs[1:]:
+        path.rename(path.with_suffix(".whole"))
+    inputs[1].write_bytes(inputs[1].with_suffix(".whole").read_bytes()[:5000])
+    inputs[2].write_bytes(b"")
+    analyze_inputs(inputs, tmp_path / "out", settings=QUICK, workers=1)
+    assert {Path(line["input"]).name for line in errors(tmp_path / "out")} == {"cut.mrc", "gone.mrc", "lost.mrc"}
+    for path in inputs[1:3]:
+        path.with_suffix(".whole").rename(path)
+    analyze_inputs(inputs, tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert tried == ["good.mrc", "cut.mrc", "gone.mrc"]
+    # What still fails is named once, what was mended no more.
+    assert [Path(line["input"]).name for line in errors(tmp_path / "out")] == ["lost.mrc"]
+    with (tmp_path / "out" / "summary.csv").open(encoding="utf-8", newline="") as stream:
+        assert [(line["input"], line["status"]) for line in csv.DictReader(stream)] == [
+            ("good.mrc", "done"),
+            ("cut.mrc", "done"),
+            ("gone.mrc", "done"),
+            ("lost.mrc", "failed"),
+        ]
+
+
+def test_a_stored_result_that_rots_is_named_and_the_next_resume_computes_it_again(
+    stack: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = start(stack, "-o", tmp_path / "out", "--workers", 1)
+    wait_until(lambda: len(stored(tmp_path / "out")) >= 3, run)
+    run.kill()
+    run.communicate()
+    rotten = stored(tmp_path / "out")[1]
+    content = bytearray(rotten.read_bytes())
+    # Its end still promises a whole file.
+    content[len(content) // 2] ^= 0xFF
+    rotten.write_bytes(content)
+    (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert [failure.frame for failure in result.failures] == [int(rotten.stem)]
+    assert "--resume" in errors(tmp_path / "out")[0]["message"]
+    (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert errors(tmp_path / "out") == []
+    assert_same(tmp_path / "out", undisturbed)
+
+
 def test_figures_video_and_page_of_a_resumed_run_are_those_of_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -147,6 +148,11 @@ class Journal:
             If it is missing or damaged.
         """
         return cast("FrameResult", load_record(self._path(position)))
+
+    def forget(self, position: int) -> None:
+        """Remove the result of one frame, so that it counts as missing."""
+        with suppress(OSError):
+            self._path(position).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove it all; what cannot be removed does no harm."""

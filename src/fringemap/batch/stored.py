@@ -53,7 +53,7 @@ def load_record(path: Path) -> Any:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return _unpack(json.loads(bytes(arrays[_TREE])), arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ReadError(f"the stored result {path} is damaged ({error}); remove it and repeat the run") from error
+        raise ReadError(f"the stored result {path} is damaged ({error}); repeat the run with --resume") from error
 
 
 def is_whole(path: Path) -> bool:

@@ -247,6 +247,7 @@ def _from_journal(opened: Opened, failures: Iterable[Failure]) -> Iterator[Frame
         try:
             yield journal.load(position)
         except ReadError as error:
+            journal.forget(position)
             yield failure_of(opened.job.path, position, error)
 
 
