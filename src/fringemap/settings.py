@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 from fringemap.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 
+FILES = "files"
+"""Where a settings file holds the settings of single inputs."""
 _UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent")
 
 
@@ -106,12 +108,21 @@ class SpectrumSettings(Settings):
 class SpotSettings(Settings):
     """How spots are found and measured."""
 
-    detector: Literal["classical"] = setting("classical", "The detector of spots")
+    detector: Literal["classical", "unet"] = setting(
+        "classical", "classical: brighter than noise makes it; unet: a trained network"
+    )
+    model: str = setting("", "Folder of the network's model package; the one that comes with fringemap if empty")
     false_spots: float = setting(
         0.05,
         "Expected number of false spots in a frame without any crystal",
         minimum=1e-9,
         maximum=1e4,
+    )
+    sensitivity: float | None = setting(
+        None,
+        "Another word for false_spots, and before it: 50 means 0.05 false spots a frame, 25 more ten times as many",
+        minimum=0.0,
+        maximum=100.0,
     )
     d_min_angstrom: float = setting(1.0, "Smallest d-spacing looked for", unit="Å", minimum=0.1)
     d_max_angstrom: float = setting(12.0, "Largest d-spacing looked for", unit="Å", minimum=0.2)
@@ -236,6 +247,74 @@ class AnalysisSettings(Settings):
     report: ReportSettings = ReportSettings()
 
 
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """The shape of a network that looks for spots."""
+
+    network: Literal["compact", "paper"] = setting(
+        "compact",
+        "compact: made for CPUs, five levels from half resolution down; paper: five levels from full resolution down",
+    )
+    base_width: int | None = setting(
+        None, "Filters of the first level; default: 16 (compact), 128 (paper)", minimum=1, maximum=1024
+    )
+    kernel: int = setting(3, "Side of the convolutions", unit="px", minimum=1, maximum=9)
+    transposed_kernel: int = setting(2, "Side of the transposed convolutions", unit="px", minimum=2, maximum=3)
+    activation: Literal["relu", "elu", "gelu"] = setting("relu", "Activation between the convolutions")
+    dropout_outer: float = setting(0.0, "Share dropped out on the two finest levels", minimum=0.0, maximum=0.9)
+    dropout_middle: float = setting(0.0, "Share dropped out on the two levels below", minimum=0.0, maximum=0.9)
+    dropout_bottom: float = setting(0.0, "Share dropped out on the coarsest level", minimum=0.0, maximum=0.9)
+    channels: Literal["both", "largest"] = setting(
+        "both", "What the network sees: largest and mean value of each cell of the pattern, or the largest alone"
+    )
+    half: bool = setting(True, "Look at the half pattern; the other half follows from Friedel symmetry")
+
+
+@dataclass(frozen=True)
+class TrainSettings(Settings):
+    """How a network is trained."""
+
+    loss: Literal["entropy", "dice", "both"] = setting("both", "Cross-entropy, soft Dice, or their sum")
+    positive_weight: float = setting(1.0, "Weight of the spots' pixels in the cross-entropy", minimum=0.01, maximum=1e3)
+    augmentation: Literal["none", "physical", "paper"] = setting(
+        "none", "Beyond mirrored and turned crops: physical changes of the pattern, or the paper's recipe"
+    )
+    epochs: int = setting(40, "Rounds at most", minimum=1)
+    samples_per_epoch: int | None = setting(None, "Patterns drawn for one round; the whole set if left out", minimum=1)
+    validation_samples: int = setting(48, "Patterns at most on which the Dice of a round is measured", minimum=1)
+    crop: int = setting(192, "Side of the square crops; 0 trains on whole patterns", unit="px", minimum=0, maximum=4096)
+    crops_per_sample: int = setting(4, "Crops from each pattern that is read", minimum=1, maximum=64)
+    batch: int = setting(8, "Crops in one step", minimum=1, maximum=1024)
+    learning_rate: float = setting(2e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
+    weight_decay: float = setting(1e-4, "Decay of the weights in AdamW", minimum=0.0, maximum=1.0)
+    averaging: float = setting(
+        0.998, "The model is a running average of the weights: share that stays at each step", minimum=0.0, maximum=1.0
+    )
+    patience: int = setting(10, "Rounds without a better Dice after which training ends", minimum=1)
+    minutes: float | None = setting(None, "End after this time with the best model so far", unit="min", minimum=0.0)
+    threads: int = setting(1, "CPU threads", minimum=1, maximum=256)
+    mixed_precision: bool = setting(True, "Compute in bfloat16 where there is a GPU")
+    seed: int = setting(0, "Seed of everything that is drawn", minimum=0)
+
+
+@dataclass(frozen=True)
+class TuneSettings(Settings):
+    """How good settings of network and training are searched for."""
+
+    space: Literal["paper", "own"] = setting(
+        "paper",
+        "paper: learning rate, kernels, filters, activation and dropouts as published; own: for the compact network",
+    )
+    trials: int = setting(15, "Trials at most, those of earlier runs in the same folder included", minimum=1)
+    epochs: int = setting(20, "Rounds of a trial at most", minimum=1)
+    patience: int = setting(3, "A trial ends after so many rounds without a better Dice", minimum=1)
+    filters: tuple[int, ...] = setting(
+        (), "Filters to choose from in the paper's space; default: 256, 512, 1024 at the last level above the bottom"
+    )
+    minutes: float | None = setting(None, "Begin no trial after this time", unit="min", minimum=0.0)
+    seed: int = setting(0, "Seed of the search and of each training", minimum=0)
+
+
 def settings_from_mapping(given: Mapping[str, Any], *, origin: str = "the settings") -> AnalysisSettings:
     """Make settings from nested mappings, section by section, as a TOML file or a run.json holds them.
 
@@ -274,22 +353,96 @@ def _section_from_mapping(section: type[Settings], values: Any, origin: str) -> 
 def read_settings(path: Path) -> AnalysisSettings:
     """Read settings from a TOML file with the sections of ``AnalysisSettings``; what it leaves out has its default.
 
+    Those of single inputs are left to ``read_file_settings``.
+
     Raises
     ------
     SettingsError
         The file is missing, is no TOML, or holds an unknown or impossible setting.
     """
+    given = _read_toml(path)
+    given.pop(FILES, None)
+    return settings_from_mapping(given, origin=str(path))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}; check the name of the settings file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is no valid TOML: {error}") from error
-    return settings_from_mapping(given, origin=str(path))
+    return given
 
 
-def settings_to_toml(settings: AnalysisSettings) -> str:
+@dataclass(frozen=True)
+class FileSettings:
+    """Settings of some inputs only: the table ``[files."PATTERN"]`` of a settings file."""
+
+    pattern: str
+    """Compared with the end of an input's path, folder by folder: ``day1/*.dm4``."""
+    sections: Mapping[str, Mapping[str, Any]]
+    """Settings that differ, section by section."""
+
+
+def read_file_settings(path: Path) -> tuple[FileSettings, ...]:
+    """Read the tables ``[files."PATTERN"]`` of a settings file, in their order.
+
+    Raises
+    ------
+    SettingsError
+        As ``read_settings``, for each of the tables.
+    """
+    tables = _read_toml(path).get(FILES, {})
+    if not isinstance(tables, dict) or not all(isinstance(sections, dict) for sections in tables.values()):
+        raise SettingsError(
+            f'{path}: [{FILES}] holds tables of sections, one for each pattern of names; write [{FILES}."*.dm4".read]'
+        )
+    for pattern, sections in tables.items():
+        settings_from_mapping(sections, origin=f'{path}, [{FILES}."{pattern}"]')
+    return tuple(FileSettings(pattern, sections) for pattern, sections in tables.items())
+
+
+def settings_of_input(path: Path, settings: AnalysisSettings, files: Sequence[FileSettings]) -> AnalysisSettings:
+    """Settings of one input: the common ones, changed by each table whose pattern it matches; later tables win.
+
+    Raises
+    ------
+    SettingsError
+        A value is out of range.
+    """
+    mine = [table for table in files if path.absolute().match(table.pattern)]
+    if not mine:
+        return settings
+    merged = {f.name: dict(vars(getattr(settings, f.name))) for f in dataclasses.fields(settings)}
+    for table in mine:
+        for section, values in table.sections.items():
+            merged[section].update(values)
+    return settings_from_mapping(merged, origin=f"the settings of {path.name}")
+
+
+def without_settings(files: Sequence[FileSettings], names: Collection[str]) -> tuple[FileSettings, ...]:
+    """Leave these settings out of all tables."""
+    return tuple(
+        FileSettings(
+            table.pattern,
+            {name: {n: v for n, v in given.items() if n not in names} for name, given in table.sections.items()},
+        )
+        for table in files
+    )
+
+
+def settings_to_toml(settings: AnalysisSettings, files: Sequence[FileSettings] = ()) -> str:
     """Write settings as a TOML file that ``read_settings`` takes, each with its unit and help as a comment."""
+    lines = _common_lines(settings)
+    for table in files:
+        for section, values in table.sections.items():
+            lines.append(f"[{FILES}.{_toml_value(table.pattern)}.{section}]")
+            lines += [*(f"{name} = {_toml_value(value)}" for name, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def _common_lines(settings: AnalysisSettings) -> list[str]:
     lines = []
     for section in dataclasses.fields(settings):
         lines.append(f"[{section.name}]")
@@ -300,13 +453,13 @@ def settings_to_toml(settings: AnalysisSettings) -> str:
             assigned = f"{f.name} = {_toml_value(value)}" if value is not None else f"# {f.name} ="
             lines.append(f"{assigned}  # {f.metadata['help']}{unit}")
         lines.append("")
-    return "\n".join(lines)
+    return lines
 
 
 def _toml_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
@@ -335,7 +488,28 @@ _PAGE_HEAD = """\
 
 Every knob of an analysis. `fringemap settings -o my.toml` writes them all to a file with these sections, and
 `fringemap analyze ... --settings my.toml` reads it; what a file leaves out has its default. An option on the command
-line overrides the file. This page is made from the settings classes by `python -m fringemap.settings`.
+line overrides the file, also where it speaks of single inputs. This page is made from the settings classes by
+`python -m fringemap.settings`.
+
+## Settings of single inputs
+
+A table `[files."PATTERN".SECTION]` changes settings for those inputs of `analyze` and `watch` whose path matches:
+
+```toml
+[read]
+pixel_size_nm = 0.037
+
+[files."day1/*.dm4".read]
+pixel_size_nm = 0.0368
+
+[files."day1/overview_*.dm4".phases]
+elements = ["Li", "O"]
+```
+
+The pattern is compared with the end of the path, folder by folder; `*` stands for anything within a name, `?` for one
+letter, `[0-9]` for one of these. An input is a file, or the folder of a numbered series as a whole. Where several
+tables match, later ones win, setting by setting. `settings.toml` of the run keeps all tables, `run.json` the settings that the
+input really had.
 """
 _TABLE_HEAD = ("| setting | option | default | unit | allowed | meaning |", "|---|---|---|---|---|---|")
 

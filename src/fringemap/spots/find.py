@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from fringemap.settings import SpotSettings
 from fringemap.spectrum import bin_size, nyquist, read_block
 from fringemap.spots.classical import detect_classical
 from fringemap.spots.refine import refine_candidates
+from fringemap.spots.unet import detect_unet
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, FloatArray, IntArray, Mask
@@ -25,6 +27,8 @@ _STREAK_BINS = 1.5
 # Share of the energy of a 3 x 3 block in its middle bin from which a spot counts as a single pixel.
 _SINGLE_PIXEL_SHARE = 0.97
 _HARMONICS = (2, 3)
+# From 0.0005 false spots a frame to 5: beyond either end a list is either useless or not to be trusted.
+_FALSE_SPOTS_AT_50, _SENSITIVITY_DECADE = 0.05, 25.0
 
 
 def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = None) -> Spots:
@@ -48,7 +52,16 @@ def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = 
 
 def detect_spots(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
     """Coarse positions from the detector that the settings name."""
+    if settings.sensitivity is not None:
+        settings = replace(settings, false_spots=false_spots_at(settings.sensitivity), sensitivity=None)
+    if settings.detector == "unet":
+        return detect_unet(diffractogram, settings=settings)
     return detect_classical(diffractogram, settings=settings)
+
+
+def false_spots_at(sensitivity: float) -> float:
+    """False spots expected in a frame, for a sensitivity from 0 to 100: 50 is 0.05, and 25 more ten times as many."""
+    return _FALSE_SPOTS_AT_50 * float(10.0 ** ((sensitivity - 50.0) / _SENSITIVITY_DECADE))
 
 
 def measure_spots(diffractogram: Diffractogram, candidates: Candidates) -> Spots:
