@@ -155,3 +155,13 @@ def test_settings_of_the_run_lie_beside_its_results(done: Path) -> None:
 
     assert read_settings(done / "settings.toml") == QUICK
     assert not (done / ".reserve").exists()
+
+
+def test_a_run_leaves_the_results_of_its_frames_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    for _ in range(2):
+        analyze_inputs([path], tmp_path / "out", settings=QUICK, resume=True, keep_frames=True)
+        journal = Journal(tmp_path / "out" / "a")
+        assert journal.done() == {0}
+        assert len(journal.load(0).spots)
+    assert (tmp_path / "out" / "a" / "run.json").exists()

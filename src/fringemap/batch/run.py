@@ -31,7 +31,7 @@ from fringemap.pipeline import load_phases
 from fringemap.report import write_errors_csv, write_index, write_summary_csv
 from fringemap.report.atomic import write_text, writing
 from fringemap.report.lines import all_statuses
-from fringemap.settings import AnalysisSettings, settings_to_toml
+from fringemap.settings import AnalysisSettings, settings_of_input, settings_to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fringemap.batch.work import Task
     from fringemap.records import FrameResult, Truth
     from fringemap.report import Failure
+    from fringemap.settings import FileSettings
 
     Progress = Callable[[str, int, int], None]
 
@@ -54,9 +55,11 @@ def analyze_inputs(
     out: Path,
     *,
     settings: AnalysisSettings | None = None,
+    files: Sequence[FileSettings] = (),
     workers: int | None = None,
     scheduler: str | None = None,
     resume: bool = False,
+    keep_frames: bool = False,
     progress: Progress | None = None,
 ) -> list[InputResult]:
     """Analyse files, folders and globs, and write everything under ``out``.
@@ -67,6 +70,10 @@ def analyze_inputs(
         What ``find_inputs`` understands. One that matches nothing becomes a failure, and the others go on.
     out
         Folder for the results; each input gets a folder of its own in it.
+    settings
+        Of every step; the defaults if left out.
+    files
+        What is different for single inputs.
     workers
         Processes at most, which share inputs and the frames of each; all cores if left out. With 1, or for a single
         frame, all is done in this process.
@@ -74,6 +81,8 @@ def analyze_inputs(
         Address of a running Dask scheduler, whose workers do it instead; they must see the same folders.
     resume
         Keep what an earlier run left in ``out``, whole or not, and do only what is missing.
+    keep_frames
+        Leave the whole result of each frame in ``OUT/<name>/.frames``, for who wants to look at it or correct it.
     progress
         Told a name, and how many of how many are done: frames of the input of that name, or ``"inputs"``.
 
@@ -102,7 +111,7 @@ def analyze_inputs(
     with _overview(out, settings, ledger, failed), choose_executor(inputs, settings, workers, scheduler) as executor:
         threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
         jobs = [
-            Job(number, path, folder, settings, origin, threads, resume)
+            Job(number, path, folder, settings, origin, threads, resume, keep_frames)
             for number, (path, folder) in enumerate(folders.items())
         ]
         # Workers on other machines were started in other folders.
@@ -110,21 +119,33 @@ def analyze_inputs(
     return [*ledger.in_order(), *failed]
 
 
-def choose_executor(
-    inputs: Sequence[Path], settings: AnalysisSettings, workers: int | None, scheduler: str | None
-) -> Executor:
+def _plan(
+    inputs: Sequence[Path], out: Path, settings: AnalysisSettings, files: Sequence[FileSettings], *, resume: bool
+) -> list[Job]:
+    """Give each input its folder and its settings."""
+    origins: dict[AnalysisSettings, Origin] = {}
+    jobs = []
+    for number, (path, folder) in enumerate(name_folders(inputs, out).items()):
+        mine = settings_of_input(path, settings, files)
+        if mine not in origins:
+            origins[mine] = origin_of(mine, load_phases(mine))
+        jobs.append(Job(number, path, folder, mine, origins[mine], resume=resume))
+    return jobs
+
+
+def choose_executor(jobs: Sequence[Job], workers: int | None, scheduler: str | None) -> Executor:
     """Choose where to work: processes only where there is more than one frame to share out."""
     if scheduler:
         return DaskExecutor(scheduler)
     n_workers = workers or os.cpu_count() or 1
-    if len(inputs) == 1:
-        n_workers = min(n_workers, _n_frames(inputs[0], settings))
-    return InlineExecutor() if n_workers == 1 or not inputs else ProcessExecutor(n_workers)
+    if len(jobs) == 1:
+        n_workers = min(n_workers, _n_frames(jobs[0]))
+    return InlineExecutor() if n_workers == 1 or not jobs else ProcessExecutor(n_workers)
 
 
-def _n_frames(path: Path, settings: AnalysisSettings) -> int:
+def _n_frames(job: Job) -> int:
     try:
-        with read(path, settings=settings.read) as series:
+        with read(job.path, settings=job.settings.read) as series:
             return len(series)
     except FringemapError:
         return 1  # what is wrong will be said when its turn comes
@@ -179,11 +200,11 @@ def refuse_others(origin: Origin, folders: Iterable[Path]) -> None:
 
 
 @contextmanager
-def _overview(out: Path, settings: AnalysisSettings, ledger: _Ledger, failed: Sequence[InputResult]) -> Iterator[None]:
+def _overview(out: Path, settings: str, ledger: _Ledger, failed: Sequence[InputResult]) -> Iterator[None]:
     """Write the overview over what the block has done, even if it is interrupted or the disk is full."""
     reserve = out / _RESERVE_NAME
     _make_folder(out)
-    write_text(out / SETTINGS_NAME, settings_to_toml(settings))
+    write_text(out / SETTINGS_NAME, settings)
     with writing(reserve):
         # Room to say, on a full disk, that it is full; random, since some file systems compress.
         reserve.write_bytes(os.urandom(_RESERVE_BYTES))

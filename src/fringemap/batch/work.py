@@ -68,6 +68,8 @@ class Job:
     """Of the large transforms."""
     resume: bool = False
     """Results of the same origin are kept."""
+    keep_frames: bool = False
+    """The results of the frames stay in the journal when the files are written."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def open_input(
         journal.begin(origin, keep=job.resume)
         missing = sorted(set(range(len(series))) - journal.done())
         opened = Opened(job, len(series), origin, stamp, tuple(missing), _described(series))
-        if len(series) > 1 or not missing:
+        if len(series) > 1 or not missing or job.keep_frames:
             return opened
         return _write(opened, _watched(_analyze_frames(opened, series), watch), truth)
 
@@ -215,7 +217,7 @@ def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Trut
         series=job.settings.series,
         dose_rate=job.settings.read.dose_rate,
     )
-    if not written.failures:
+    if not written.failures and not job.keep_frames:
         Journal(job.folder).remove()
     return InputResult(job.path, job.folder, written.page, written.summary, written.failures, opened.series["warnings"])
 
@@ -275,7 +277,7 @@ def _analyzed(job: Job, series: FrameSeries, position: int) -> FrameResult:
     return replace(result, warnings=(*series.warnings, *result.warnings))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def references_for(settings: AnalysisSettings, phases_sha256: str) -> tuple[Reflections, ...]:
     """Load the phases once a process; those of the run, and no others.
 
@@ -347,8 +349,9 @@ def _finished_before(job: Job, origin: Origin) -> InputResult | None:
     run = json.loads(record.read_text(encoding="utf-8"))
     if run["status"] != "done":
         return None
-    # A run that was killed after its last file was written.
-    Journal(job.folder).remove()
+    if not job.keep_frames:
+        # A run that was killed after its last file was written.
+        Journal(job.folder).remove()
     page = job.folder / PAGE_NAME
     warnings = tuple(run["series"]["warnings"])
     return InputResult(job.path, job.folder, page if page.exists() else None, run["summary"], (), warnings)
