@@ -10,7 +10,7 @@ import numpy as np
 
 from fringemap.phases import list_structures, load_structure
 from fringemap.settings import AnalysisSettings
-from fringemap.simulate import random_scene, random_structure, simulate_frame
+from fringemap.simulate import electron_wavelength, random_scene, random_structure, simulate_frame
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots.pattern import make_pattern
 from fringemap.training.labels import label_pattern
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from fringemap.records import Diffractogram, Frame, Structure, Truth
-    from fringemap.simulate import Scene
+    from fringemap.simulate import Microscope, Scene
     from fringemap.simulate.recipes import Range
     from fringemap.spots.pattern import Pattern
     from fringemap.training.recipes import Regime, SetRecipe
@@ -90,11 +90,23 @@ def describe_pattern(pattern: Pattern, diffractogram: Diffractogram) -> dict[str
 
 def _draw_scene(recipe: SetRecipe, regime: Regime, rng: np.random.Generator) -> Scene:
     shape = recipe.frame_shapes[_choose(recipe.shape_shares, rng)]
-    pixel = 10 * _log_uniform(recipe.pixel_sizes_nm, rng)
+    pixel = 10 * _log_uniform(_from(recipe.pixel_sizes_nm, recipe.least_field_nm / min(shape)), rng)
     ratio = float(rng.uniform(0.95, 1.05)) if rng.random() < recipe.anisotropic_share else 1.0
     dose = _log_uniform(recipe.doses_per_angstrom2, rng)
     ranges = replace(regime.scenes, dose_per_angstrom2=(dose, dose))
-    return random_scene(_draw_structures(recipe, rng), shape, (pixel * ratio, pixel), rng=rng, ranges=ranges)
+    scene = random_scene(_draw_structures(recipe, rng), shape, (pixel * ratio, pixel), rng=rng, ranges=ranges)
+    return replace(scene, microscope=_without_folded_rings(scene))
+
+
+def _without_folded_rings(scene: Scene) -> Microscope:
+    """The scene's microscope, so little coherent that no ring is finer than the bins.
+
+    A drawn frame is periodic. Where the lens displaces a beam by more than half the frame, a real one would lose it, a
+    drawn one folds its rings back. Convergence α damps a beam displaced by x as ``exp(-(π α x / λ)²)``.
+    """
+    microscope = scene.microscope
+    least = 1e3 * electron_wavelength(microscope.voltage_kv) / min(scene.size_angstrom)
+    return replace(microscope, convergence_mrad=max(microscope.convergence_mrad, least))
 
 
 def _draw_structures(recipe: SetRecipe, rng: np.random.Generator) -> Sequence[Structure]:
@@ -107,6 +119,11 @@ def _draw_structures(recipe: SetRecipe, rng: np.random.Generator) -> Sequence[St
 def _choose(shares: Sequence[float], rng: np.random.Generator) -> int:
     weights = np.asarray(shares, float)
     return int(rng.choice(len(weights), p=weights / weights.sum()))
+
+
+def _from(intervals: Sequence[Range], least: float) -> list[Range]:
+    """The parts of intervals above a value."""
+    return [(max(low, least), high) for low, high in intervals if high > least]
 
 
 def _log_uniform(intervals: Sequence[Range], rng: np.random.Generator) -> float:

@@ -44,6 +44,8 @@ class SetRecipe:
     regimes: tuple[Regime, ...]
     anisotropic_share: float = 0.1
     """Of frames whose pixels are up to 5 % longer than wide, or wider than long."""
+    least_field_nm: float = 8.0
+    """Of a frame's shorter side; smaller pixels than that allows are not drawn."""
     most_structures: int = 3
     """In one frame."""
     visibility: Visibility = field(default_factory=Visibility)
@@ -84,8 +86,10 @@ def _regimes(usual: SceneRanges, *, fine_defocus: tuple[Range, ...], strong_asti
     crowded = replace(
         usual,
         n_grains=(4, 8),
-        grain_diameter_angstrom=(20.0, 150.0),
-        strength=(0.1, 1.0),
+        grain_diameter_angstrom=(25.0, 250.0),
+        strength=(0.25, 1.0),
+        tilt=(0.0, 0.015),
+        low_zone_share=0.85,
         voronoi_share=0.4,
         second_order_share=0.5,
         empty_share=0.0,
@@ -110,7 +114,7 @@ def _regimes(usual: SceneRanges, *, fine_defocus: tuple[Range, ...], strong_asti
         for defocus in fine_defocus
     ]
     rings = tuple(Regime("thon", 0.3 / len(thon), ranges) for ranges in thon)
-    return (Regime("usual", 0.5, usual), Regime("crowded", 0.2, crowded), *rings)
+    return (Regime("usual", 0.45, usual), Regime("crowded", 0.25, crowded), *rings)
 
 
 RECIPES = {

@@ -7,10 +7,10 @@ import multiprocessing
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fringemap import __version__
 from fringemap.errors import OutputError, SettingsError, WorkerError
 from fringemap.settings import AnalysisSettings
 from fringemap.training.drawing import draw_sample, draw_samples
@@ -134,7 +134,7 @@ def write_samples(
 def _record(n: int, sources: list[str], licence: str, shares: Mapping[str, float]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "fringemap": __version__,
+        "fringemap": version("fringemap"),
         "n_samples": n,
         "shard_size": _SHARD_SIZE,
         "licence": licence,
