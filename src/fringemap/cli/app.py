@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -26,6 +27,10 @@ app.add_typer(phases_app, name="phases")
 def main() -> None:
     """Run the command line; an error becomes one sentence and the exit status 1 (failed) or 2 (wrong use)."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Matrices are small here and threads are shared out by fringemap itself; those of the linear algebra only wait for
+    # each other. It reads this when it is loaded.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     try:
         app()
     except (SettingsError, StructureError) as error:
