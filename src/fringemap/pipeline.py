@@ -34,7 +34,12 @@ def load_phases(settings: AnalysisSettings) -> tuple[Reflections, ...]:
 
 
 def analyze_frame(
-    frame: Frame, references: Sequence[Reflections], *, settings: AnalysisSettings | None = None, workers: int = 1
+    frame: Frame,
+    references: Sequence[Reflections],
+    *,
+    settings: AnalysisSettings | None = None,
+    workers: int = 1,
+    choose: Callable[[Diffractogram], Spots] | None = None,
 ) -> FrameResult:
     """Find the spots of a frame, say which phases explain them, and map each phase.
 
@@ -46,6 +51,8 @@ def analyze_frame(
         From ``load_phases``.
     workers
         Threads of the large transform; with more than one, pictures and profile are made beside the other steps.
+    choose
+        Gives the spots of the diffractogram, as measured there, in place of the detector: those that a hand corrected.
 
     Raises
     ------
@@ -63,7 +70,7 @@ def analyze_frame(
     with _beside(workers) as start:
         pictures = start(lambda: _draw_pictures(frame, diffractogram, settings, seconds))
         with _timed(seconds, "spots"):
-            seen = find_spots(diffractogram, settings=settings.spots)
+            seen = choose(diffractogram) if choose else find_spots(diffractogram, settings=settings.spots)
             spots = straighten_spots(seen, diffractogram.scale)
         graph = start(lambda: _integrate(diffractogram, seen, spots, settings, seconds))
         with _timed(seconds, "phases"):

@@ -51,6 +51,8 @@ class Flag(enum.IntFlag):
     # maps
     NOTHING_SIGNIFICANT = 1 << 24
     OVERLAPS = 1 << 25
+    # what a person did
+    BY_HAND = 1 << 27
 
 
 FLAG_MEANING: Mapping[Flag, str] = {
@@ -75,6 +77,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
     Flag.SCALE_SUSPECT: "fits only with another pixel size",
     Flag.NOTHING_SIGNIFICANT: "no region exceeds the noise",
     Flag.OVERLAPS: "overlaps another phase",
+    Flag.BY_HAND: "added, moved or named by hand",
 }
 
 
