@@ -102,26 +102,23 @@ def analyze_inputs(
         ``out`` or the overview cannot be written.
     """
     settings = settings or AnalysisSettings()
-    origin = origin_of(settings, load_phases(settings))
+    load_phases(settings)  # even where every input has its own: what is wrong is said before anything is done
     inputs, failed = _collect(patterns)
-    folders = name_folders(inputs, out)
+    jobs = _plan(inputs, out, settings, files)
     if resume:
-        refuse_others(origin, folders.values())
+        for job in jobs:
+            refuse_others(job.origin, [job.folder])
     ledger = _Ledger(len(inputs), progress)
-    with _overview(out, settings, ledger, failed), choose_executor(inputs, settings, workers, scheduler) as executor:
+    text = settings_to_toml(settings, files)
+    with _overview(out, text, ledger, failed), choose_executor(jobs, workers, scheduler) as executor:
         threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
-        jobs = [
-            Job(number, path, folder, settings, origin, threads, resume, keep_frames)
-            for number, (path, folder) in enumerate(folders.items())
-        ]
+        jobs = [replace(job, threads=threads, resume=resume, keep_frames=keep_frames) for job in jobs]
         # Workers on other machines were started in other folders.
         run_jobs([_with_whole_paths(job) for job in jobs] if scheduler else jobs, executor, ledger)
     return [*ledger.in_order(), *failed]
 
 
-def _plan(
-    inputs: Sequence[Path], out: Path, settings: AnalysisSettings, files: Sequence[FileSettings], *, resume: bool
-) -> list[Job]:
+def _plan(inputs: Sequence[Path], out: Path, settings: AnalysisSettings, files: Sequence[FileSettings]) -> list[Job]:
     """Give each input its folder and its settings."""
     origins: dict[AnalysisSettings, Origin] = {}
     jobs = []
@@ -129,7 +126,7 @@ def _plan(
         mine = settings_of_input(path, settings, files)
         if mine not in origins:
             origins[mine] = origin_of(mine, load_phases(mine))
-        jobs.append(Job(number, path, folder, mine, origins[mine], resume=resume))
+        jobs.append(Job(number, path, folder, mine, origins[mine]))
     return jobs
 
 

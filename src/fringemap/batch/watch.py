@@ -6,6 +6,7 @@ become the journals of the inputs that an ordinary run of the folder would have,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -31,16 +32,18 @@ from fringemap.report import Failure
 from fringemap.report.atomic import writing
 from fringemap.report.lines import line_of
 from fringemap.report.live import write_live_page
+from fringemap.settings import settings_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from fringemap.batch.executors import Executor
+    from fringemap.batch.journal import Origin
     from fringemap.batch.rules import Rule
     from fringemap.batch.work import InputResult
     from fringemap.report.lines import FrameLine
-    from fringemap.settings import AnalysisSettings
+    from fringemap.settings import AnalysisSettings, FileSettings
 
     Call = Callable[[str, FrameLine], None]
 
@@ -56,6 +59,7 @@ def watch_folder(
     out: Path,
     *,
     settings: AnalysisSettings,
+    files: Sequence[FileSettings] = (),
     rules: Sequence[Rule] = (),
     calls: Sequence[Call] = (),
     poll_s: float = 2.0,
@@ -72,6 +76,10 @@ def watch_folder(
         over two looks and it can be read.
     out
         Folder for the results, and meanwhile ``live.html``.
+    settings
+        Of every step.
+    files
+        What is different for single inputs.
     rules
         When to call out.
     calls
@@ -99,29 +107,66 @@ def watch_folder(
     """
     if not folder.is_dir():
         raise ReadError(f"{folder} is no folder; give the one that the frames are written to")
-    origin = origin_of(settings, load_phases(settings))
-    refuse_others(origin, out.glob("*/"))
+    plan = _Plan(folder, out, settings, files)
+    plan.refuse_others()
     live = _Live(folder, out, RuleBook(rules), calls, tell, round(max(poll_s, 1.0)))
     live.write_page()
     n_workers = workers or os.cpu_count() or 1
-    job = Job(0, folder, out / STORE_NAME, settings, origin, threads=n_workers if n_workers == 1 else 1)
     try:
         with InlineExecutor() if n_workers == 1 else ProcessExecutor(n_workers) as executor:
-            _watch(job, live, executor, poll_s, stop)
+            _watch(plan, live, executor, poll_s, stop)
     except KeyboardInterrupt:
         tell("stopped; writing the results")
-    results = _finish(folder, out, job, workers)
+    results = _finish(plan, workers)
     live.write_page(over=True)
     return results
 
 
-def _watch(job: Job, live: _Live, executor: Executor, poll_s: float, stop: Callable[[], bool]) -> None:
-    arrivals = Arrivals(job.path)
+class _Plan:
+    """Which settings each input of the folder has, and where results of single files wait."""
+
+    def __init__(self, folder: Path, out: Path, settings: AnalysisSettings, files: Sequence[FileSettings]) -> None:
+        self.folder, self.out, self.settings, self.files = folder, out, settings, files
+        self._origins: dict[AnalysisSettings, Origin] = {}
+        self.job(folder)  # what is wrong with the settings is said before anything is done
+
+    @property
+    def store(self) -> Path:
+        return self.out / STORE_NAME
+
+    def job(self, path: Path, place: Path | None = None) -> Job:
+        """Make the job of an input."""
+        mine = settings_of_input(path, self.settings, self.files)
+        if mine not in self._origins:
+            self._origins[mine] = origin_of(mine, load_phases(mine))
+        return Job(0, path, place or self.store, mine, self._origins[mine])
+
+    def inputs(self) -> dict[Path, Path]:
+        """Inputs that an ordinary run would find now, and their folders."""
+        return name_folders(find_inputs([self.folder]), self.out) if readable_files(self.folder) else {}
+
+    def arrivals(self, paths: Sequence[Path]) -> list[Job]:
+        """Make a job of each file; one of a numbered series has the settings of the series."""
+        inputs = self.inputs()
+        jobs = [self.job(path if path in inputs else self.folder) for path in paths]
+        return [
+            replace(job, number=number, path=path) for number, (job, path) in enumerate(zip(jobs, paths, strict=True))
+        ]
+
+    def refuse_others(self) -> None:
+        if not self.files:
+            # Whatever the inputs will be called.
+            refuse_others(self.job(self.folder).origin, self.out.glob("*/"))
+        for path, place in self.inputs().items():
+            refuse_others(self.job(path).origin, [place])
+
+
+def _watch(plan: _Plan, live: _Live, executor: Executor, poll_s: float, stop: Callable[[], bool]) -> None:
+    arrivals = Arrivals(plan.folder)
     while not stop():
         paths = arrivals.look()
         if paths:
-            tasks = [replace(job, number=number, path=path) for number, path in enumerate(paths)]
-            for number, found in _in_order(run_tasks(executor, analyze_arrival, tasks)):
+            for number, found in _in_order(run_tasks(executor, analyze_arrival, plan.arrivals(paths))):
                 live.take(paths[number], found)
             live.write_page()
         else:
@@ -184,7 +229,7 @@ def _analyze_file(job: Job) -> Iterator[FrameLine]:
         require_scale(series)
         digest = sha256(job.path)
         for position in range(len(series)):
-            place = _place(job.folder, digest, position)
+            place = _place(job, job.folder, digest, position)
             if not is_whole(place):
                 save_record(
                     place, analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
@@ -192,22 +237,28 @@ def _analyze_file(job: Job) -> Iterator[FrameLine]:
             yield line_of(load_record(place))
 
 
-def _place(store: Path, digest: str, position: int) -> Path:
-    return store / f"{digest}-{position:06d}.npz"
+def _place(job: Job, store: Path, digest: str, position: int) -> Path:
+    """Where the result of one frame of a file waits; results made in another way never meet."""
+    made = json.dumps([job.origin.version, job.origin.settings, job.origin.phases_sha256], sort_keys=True)
+    way = hashlib.sha256(made.encode()).hexdigest()[:12]
+    return store / f"{digest}-{way}-{position:06d}.npz"
 
 
-def _finish(folder: Path, out: Path, job: Job, workers: int | None) -> list[InputResult]:
+def _finish(plan: _Plan, workers: int | None) -> list[InputResult]:
     """Do what an ordinary run of the folder does, with the frames that are there already."""
-    if not readable_files(folder):
+    inputs = plan.inputs()
+    if not inputs:
         return []
-    for path, place in name_folders(find_inputs([folder]), out).items():
+    for path, place in inputs.items():
         try:
-            _fill_journal(replace(job, path=path, folder=place), store=job.folder)
+            _fill_journal(plan.job(path, place), store=plan.store)
         except FringemapError as error:  # the run will meet it again, and name it
             log.info("%s", error)
-    results = analyze_inputs([folder], out, settings=job.settings, workers=workers, resume=True)
+    results = analyze_inputs(
+        [plan.folder], plan.out, settings=plan.settings, files=plan.files, workers=workers, resume=True
+    )
     if not any(result.failures for result in results):
-        shutil.rmtree(job.folder, ignore_errors=True)
+        shutil.rmtree(plan.store, ignore_errors=True)
     return results
 
 
@@ -223,7 +274,7 @@ def _fill_journal(job: Job, *, store: Path) -> None:
         for position in sorted(set(range(len(series))) - journal.done()):
             frame = series[position]
             digest, k = (sha256(files[frame.index]), 0) if files else (whole, frame.index)
-            place = _place(store, digest, k)
+            place = _place(job, store, digest, k)
             result = load_record(place) if is_whole(place) else None
             # A file that is calibrated otherwise than its series is analysed again with it.
             if result is not None and (result.scale, result.frame_shape) == (frame.scale, frame.image.shape):

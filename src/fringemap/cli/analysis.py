@@ -20,6 +20,7 @@ def analyze_command(
     inputs: Annotated[list[str], typer.Argument(help="Files, stacks, folders or globs", metavar="INPUT")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results", metavar="OUT")],
     settings: knobs.AnalysisSettings,
+    files: tuple[knobs.FileSettings, ...],
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes at most (default: all cores)")
     ] = None,
@@ -34,7 +35,14 @@ def analyze_command(
 
     with show_progress() as tell:
         results = analyze_inputs(
-            inputs, out, settings=settings, workers=workers, scheduler=scheduler, resume=resume, progress=tell
+            inputs,
+            out,
+            settings=settings,
+            files=files,
+            workers=workers,
+            scheduler=scheduler,
+            resume=resume,
+            progress=tell,
         )
     tell_results(results, out, as_json=as_json)
 
@@ -45,6 +53,7 @@ def watch_command(
     folder: Annotated[Path, typer.Argument(help="Folder that the frames are written to", metavar="FOLDER")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results", metavar="OUT")],
     settings: knobs.AnalysisSettings,
+    files: tuple[knobs.FileSettings, ...],
     rule: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +76,15 @@ def watch_command(
     rules = [parse_rule(text) for text in rule or ()]
     typer.echo(f"Watching {folder}; Ctrl-C ends it. Page: {out / 'live.html'}")
     results = watch_folder(
-        folder, out, settings=settings, rules=rules, calls=calls, poll_s=poll, workers=workers, tell=typer.echo
+        folder,
+        out,
+        settings=settings,
+        files=files,
+        rules=rules,
+        calls=calls,
+        poll_s=poll,
+        workers=workers,
+        tell=typer.echo,
     )
     tell_results(results, out)
 
@@ -103,10 +120,11 @@ def replay_command(
 @with_settings
 def settings_command(
     settings: knobs.AnalysisSettings,
+    files: tuple[knobs.FileSettings, ...],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write", metavar="FILE.toml")] = None,
 ) -> None:
     """Print all settings, or write them to a file that `analyze --settings` takes."""
-    text = knobs.settings_to_toml(settings)
+    text = knobs.settings_to_toml(settings, files)
     if out is None:
         typer.echo(text)
         return

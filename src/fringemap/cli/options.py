@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fringemap import settings as knobs
+from fringemap.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,19 +22,34 @@ _KIND_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each setting, and hand it the finished settings as ``settings``."""
+    """Give a command one option for each setting, and hand it the finished settings as ``settings``.
+
+    A command with a parameter ``files`` also gets the settings of single inputs that the settings file holds, without
+    those that an option overrides; any other refuses such a file.
+    """
     sections = {f.name: getattr(knobs, str(f.type)) for f in dataclasses.fields(knobs.AnalysisSettings)}
     options = {f.name: (section, f) for section, cls in sections.items() for f in dataclasses.fields(cls)}
+
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+    takes_files = any(parameter.name == "files" for parameter in own)
 
     def call(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in options}
         base = knobs.read_settings(given["settings"]) if given["settings"] else knobs.AnalysisSettings()
+        files = knobs.read_file_settings(given["settings"]) if given["settings"] else ()
+        if takes_files:
+            chosen_names = {name for name, value in chosen.items() if value is not None}
+            given["files"] = knobs.without_settings(files, chosen_names)
+        elif files:
+            raise SettingsError(
+                f"{given['settings']} holds settings of single inputs ([{knobs.FILES}]), which this command does not "
+                "take; use a settings file without them"
+            )
         given["settings"] = _override(base, {options[n][0]: {} for n in options}, chosen, options)
         command(**given)
 
-    own = list(inspect.signature(command, eval_str=True).parameters.values())
     file_option = typer.Option("--settings", metavar="FILE.toml", help="Read settings from a file; options override it")
-    parameters = [p for p in own if p.name != "settings"]
+    parameters = [p for p in own if p.name not in ("settings", "files")]
     parameters.append(_parameter("settings", Path | None, file_option))
     parameters += [_parameter(name, *_option(f, sections[section])) for name, (section, f) in options.items()]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
