@@ -33,7 +33,8 @@ def write(results, folder, **provenance):
 def test_one_frame_leaves_tables_maps_and_a_record(tmp_path):
     written = write([make_result((60, 80))], tmp_path / "out", input="a.dm4", settings=AnalysisSettings())
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert names == ["maps.ome.tif", "masks.ome.tif", "phases.csv", "profile.csv", "run.json", "spots.csv"]
+    tables = ["phases.csv", "profile.csv", "run.json", "spots.csv"]
+    assert names == ["identification.jsonl", "maps.ome.tif", "masks.ome.tif", *tables]
     assert written.page is None
     assert written.summary["input"] == "a.dm4"
     assert written.summary["phases"] == "Li2O (> 0.99); LiF (0.90); Li2CO3 (0.80); Li (0.70)"
@@ -110,7 +111,7 @@ def test_what_pipelines_add_is_kept_in_a_fixed_order(tmp_path):
 
 def test_the_record_holds_plain_values_only():
     scale = Scale((0.37, 0.37), float("nan"), ScaleSource.USER)
-    assert to_plain(scale) == {"pixel_size_angstrom": [0.37, 0.37], "sigma": None, "source": "user"}
+    assert to_plain(scale) == {"pixel_size_angstrom": [0.37, 0.37], "sigma": None, "source": "user", "shear": 0.0}
     assert to_plain({"a": np.float32(1.5), "b": np.arange(2), "c": {3, 1}, "d": True}) == {
         "a": 1.5,
         "b": [0, 1],

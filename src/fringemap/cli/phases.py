@@ -1,7 +1,8 @@
-"""Commands of the structure library: ``phases list`` and ``phases show``."""
+"""Commands of the structure library and of names: ``phases list``, ``show``, ``explain``."""
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,3 +72,37 @@ def phases_show_command(
     typer.echo(f"{'hkl':>12}  {'d [Å]':>8}  {'mult.':>5}  intensity")
     for hkl, d, multiplicity, intensity in rows:
         typer.echo(f"{' '.join(map(str, hkl)):>12}  {d:8.4f}  {multiplicity:5d}  {intensity:7.1f}")
+
+
+@phases_app.command("explain")
+def phases_explain_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of one input's results: OUT/NAME", metavar="FOLDER")],
+    spot: Annotated[
+        int | None, typer.Option(help="Number of the spot in spots.csv; all in short if left out", metavar="N")
+    ] = None,
+    frame: Annotated[int | None, typer.Option(help="Frame of a series", metavar="N")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
+) -> None:
+    """Say what a spot is, what else it could be, why a name was refused, and what would decide."""
+    from fringemap.report.explanation import explain_stored, read_run
+
+    run = read_run(folder, frame=frame)
+    for remark in run.remarks:
+        typer.echo(remark, err=True)
+    numbers = range(len(run.identified.spots)) if spot is None else [spot]
+    stories = [explain_stored(run, number) for number in numbers]
+    if as_json:
+        told = [{"spot": n, **_as_plain(story)} for n, story in zip(numbers, stories, strict=True)]
+        print_json({"frame": run.identified.index, "compared": len(run.references), "spots": told})
+        return
+    if spot is None:
+        typer.echo("\n".join(f"{story.measured}: {story.verdict}" for story in stories) or "The frame has no spot.")
+        return
+    typer.echo("\n".join(stories[0].lines()))
+    typer.echo(f"Compared with {len(run.references)} phases.")
+
+
+def _as_plain(record: Any) -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(record)

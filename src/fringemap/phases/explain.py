@@ -1,19 +1,57 @@
-"""Say in words what a spot is, what else it could be, and why a name was refused."""
+"""Say in words what a spot is, what else it could be, why a name was refused, and what would decide."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fringemap.errors import SettingsError
+from fringemap.phases.deciding import what_decides
 from fringemap.records import FLAG_MEANING, Flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.records import Candidate, Match, Reflections, SpotMatch, Spots
+    from fringemap.records import Candidate, Match, PhaseEvidence, Reflections, Scale, SpotMatch, Spots
 
 MAX_RIVALS = 8
+
+
+@dataclass(frozen=True)
+class SpotStory:
+    """What there is to say of one spot, in sentences."""
+
+    measured: str
+    verdict: str
+    evidence: str
+    """What speaks for the phase in the whole frame; empty for an unknown spot that no candidate explains."""
+    why: str
+    """Why the name was given or refused; empty where the way of matching gives no reason."""
+    rivals: tuple[str, ...]
+    """What else it could be, the likeliest first."""
+    doubts: tuple[str, ...]
+    """What the spot's flags mean."""
+    decides: tuple[str, ...]
+    """Which measurement would decide."""
+
+    def lines(self) -> list[str]:
+        """Put all of it on lines."""
+        told = [f"{part}." for part in (self.measured, self.verdict, self.evidence) if part]
+        if self.why:
+            told.append(f"Why: {self.why}.")
+        if self.rivals:
+            told += [
+                "It could be:" if self.verdict.startswith("Unknown") else "It could also be:",
+                *(f"  {rival}" for rival in self.rivals),
+            ]
+        else:
+            told.append("Nothing else comes near.")
+        if self.doubts:
+            told.append(f"Mind: {'; '.join(self.doubts)}.")
+        if self.decides:
+            told += ["What would decide:", *(f"  {sentence}." for sentence in self.decides)]
+        return told
 
 
 def explain_spot(row: int, match: Match, spots: Spots, references: Sequence[Reflections]) -> str:
@@ -32,40 +70,59 @@ def explain_spot(row: int, match: Match, spots: Spots, references: Sequence[Refl
     -------
     str
         Several lines: what was measured, the name or that there is none, why, the evidence for the phase in the frame,
-        the rivals, and what is doubtful.
+        the rivals, what is doubtful, and what would decide.
 
     Raises
     ------
     SettingsError
         There is no such row.
     """
+    lines = tell_spot(row, match, spots, references).lines()
+    return "\n".join([*lines, f"Compared with {len(references)} phases."])
+
+
+def tell_spot(
+    row: int, match: Match, spots: Spots, references: Sequence[Reflections] = (), *, scale: Scale | None = None
+) -> SpotStory:
+    """Say the same part by part; see ``explain_spot``.
+
+    Without ``references`` only the spot's own d is used to say what would decide; ``scale`` adds how well the pixel
+    size is known.
+    """
     if not 0 <= row < len(spots):
         raise SettingsError(f"spot {row} does not exist; the frame has {len(spots)} spots, counted from 0")
     spot = match.spots[row]
-    lines = [_measured(row, spots), _verdict(spot), *_evidence(spot, match)]
-    if spot.remark:
-        lines.append(f"Why: {spot.remark}.")
-    lines += _rivals(spot)
-    lines += _doubts(Flag(int(spots.flags[row])) | spot.flags)
-    lines.append(f"Compared with {len(references)} phases.")
-    return "\n".join(lines)
+    flags = Flag(int(spots.flags[row])) | spot.flags
+    return SpotStory(
+        measured=_measured(row, spots),
+        verdict=_verdict(spot),
+        evidence=_evidence(row, spot, match),
+        why=spot.remark,
+        rivals=_rivals(spot),
+        doubts=tuple(meaning for flag, meaning in FLAG_MEANING.items() if flags & flag),
+        decides=tuple(what_decides(row, match, spots, references, scale=scale)),
+    )
 
 
 def _measured(row: int, spots: Spots) -> str:
     angle = math.degrees(float(spots.angle[row]))
     d, sigma = float(spots.d_spacing[row]), float(spots.d_sigma[row])
     error = f" ± {sigma:.4f}" if math.isfinite(sigma) else ""
-    return f"Spot {row}: d = {d:.4f}{error} Å at {angle:.1f} degrees."
+    return f"Spot {row}: d = {d:.4f}{error} Å at {angle:.1f} degrees"
 
 
 def _verdict(spot: SpotMatch) -> str:
     if spot.best is None:
-        return f"Unknown{_how_sure(spot.probability)}."
-    return f"{_describe(spot.best)}{_how_sure(spot.probability)}."
+        return f"Unknown{_how_sure(spot.probability)}"
+    return f"{_describe(spot.best)}{_how_sure(spot.probability)}"
 
 
 def _how_sure(probability: float) -> str:
-    return f", probability {probability:.2f}" if math.isfinite(probability) else ""
+    if not math.isfinite(probability):
+        return ""
+    if probability > 0.995:
+        return ", probability above 0.99"
+    return ", probability below 0.01" if probability < 0.005 else f", probability {probability:.2f}"
 
 
 def _describe(candidate: Candidate) -> str:
@@ -77,29 +134,31 @@ def _describe(candidate: Candidate) -> str:
     )
 
 
-def _evidence(spot: SpotMatch, match: Match) -> list[str]:
-    """Say what speaks for the phase in the whole frame."""
-    if spot.best is None:
-        return []
-    evidence = next(one for one in match.phases if one.phase == spot.best.phase)
-    said = [f"{len(evidence.spots)} spots of the frame bear this name"]
-    if evidence.zone_axis is not None:
-        said.append(f"zone [{' '.join(str(index) for index in evidence.zone_axis)}]")
-    if math.isfinite(evidence.q_value):
-        said.append(f"expected share of false names {evidence.q_value:.3f}")
-    said.append(f"pixel size off by {100 * (evidence.scale - 1):+.2f} %")
-    return [f"In the frame: {', '.join(said)}."]
+def _evidence(row: int, spot: SpotMatch, match: Match) -> str:
+    """Say what speaks for the phase in the whole frame; or for the candidates that did not get their name."""
+    if spot.best is not None:
+        evidence = next(one for one in match.phases if one.phase == spot.best.phase)
+        said = [f"{len(evidence.spots)} spots bear this name", *_fit(evidence)]
+        if math.isfinite(evidence.q_value):
+            said.append(f"expected share of false names {evidence.q_value:.3f}")
+        return f"In the frame: {', '.join(said)}"
+    near = [one for one in match.candidates if row in one.spots]
+    said = [
+        f"{one.phase}{_how_sure(one.probability)}, would explain {len(one.spots)} spots, {', '.join(_fit(one))}"
+        for one in near
+    ]
+    return f"Candidates in the frame, without a name: {'; '.join(said)}" if said else ""
 
 
-def _rivals(spot: SpotMatch) -> list[str]:
-    if not spot.rivals:
-        return ["Nothing else comes near."]
-    lines = ["It could also be:" if spot.best else "It could be:"]
-    lines += [f"  {_describe(rival)}{_how_sure(rival.probability)}" for rival in spot.rivals[:MAX_RIVALS]]
+def _fit(evidence: PhaseEvidence) -> list[str]:
+    zone = evidence.zone_axis
+    return [
+        *([f"zone [{' '.join(str(index) for index in zone)}]"] if zone is not None else []),
+        f"pixel size off by {100 * (evidence.scale - 1):+.2f} %",
+    ]
+
+
+def _rivals(spot: SpotMatch) -> tuple[str, ...]:
+    told = [f"{_describe(rival)}{_how_sure(rival.probability)}" for rival in spot.rivals[:MAX_RIVALS]]
     left = len(spot.rivals) - MAX_RIVALS
-    return [*lines, f"  and {left} more"] if left > 0 else lines
-
-
-def _doubts(flags: Flag) -> list[str]:
-    meanings = [meaning for flag, meaning in FLAG_MEANING.items() if flags & flag]
-    return [f"Mind: {'; '.join(meanings)}."] if meanings else []
+    return (*told, f"and {left} more") if left > 0 else tuple(told)

@@ -6,6 +6,7 @@ import base64
 import math
 from typing import TYPE_CHECKING, Any
 
+from fringemap.phases.explain import tell_spot
 from fringemap.records import FLAG_MEANING, UNKNOWN, Flag, ScaleSource
 from fringemap.report.atomic import atomic_write, write_text, writing
 from fringemap.report.figures import (
@@ -53,6 +54,7 @@ PAGE_NAME = "report.html"
 PDF_NAME = "report.pdf"
 THUMBNAIL_NAME = "thumbnail.jpg"
 _MOST_FRAMES_LISTED = 2000
+_LEAST_TOLD = 0.005
 _FIGURE_NAMES = ("overview", "frame", "diffractogram", "profile", "overlay", "evolution", "waterfall", "truth")
 
 
@@ -178,6 +180,7 @@ def page_values(
         "truth": data_uri(as_jpeg(images["truth"]), "jpeg") if "truth" in images else None,
         "overlays": _overlays(result, images),
         "phases": phase_entries(result, styles),
+        "candidates": candidate_entries(result),
         "spots": spot_entries(result, styles),
         "scale_sigma": format_number(100 * result.scale.sigma, 2) + " %",
         "rings": ring_entries(result),
@@ -299,6 +302,21 @@ def _phase_entry(evidence: PhaseEvidence, phase_map: PhaseMap | None, style: Pha
     }
 
 
+def candidate_entries(result: FrameResult) -> list[dict[str, Any]]:
+    """Make the rows of the table of candidates: phases that may explain grains which got no name."""
+    return [
+        {
+            "text": _phase_text(evidence.phase),
+            "probability": format_probability(evidence.probability),
+            "zone": evidence.zone_axis,
+            "n_spots": len(evidence.spots),
+            "spots": ", ".join(map(str, sorted(evidence.spots))),
+            "scale": format_error(evidence.scale, evidence.scale_sigma),
+        }
+        for evidence in result.match.candidates
+    ]
+
+
 def spot_entries(result: FrameResult, styles: Mapping[str, PhaseStyle]) -> list[dict[str, Any]]:
     """Make the rows of the table of spots."""
     return [_spot_entry(result, row, match, styles) for row, match in enumerate(result.match.spots)]
@@ -332,10 +350,13 @@ def _spot_entry(result: FrameResult, row: int, match: SpotMatch, styles: Mapping
                 "text": format_formula(rival.phase),
                 "hkl": rival.hkl if any(rival.hkl) else None,
                 "deviation": f"{rival.deviation_percent:+.1f}\u00a0%".replace("-", "−"),
+                "probability": format_probability(rival.probability) if rival.probability >= _LEAST_TOLD else "",
             }
             for rival in match.rivals
         ],
         "remarks": "; ".join([*([match.remark] if match.remark else []), *_flag_words(flags)]) or "–",
+        "short": "; ".join([*([match.remark.partition(";")[0]] if match.remark else []), *_flag_words(flags)]) or "why",
+        "story": tell_spot(row, result.match, spots, scale=result.scale).lines(),
         "sort": {
             "d": _finite(d),
             "g": _finite(g),

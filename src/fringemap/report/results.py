@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fringemap.records import UNKNOWN, FrameResult, Scale
 from fringemap.report.atomic import writing
+from fringemap.report.identified import IDENTIFIED_NAME, write_identified
 from fringemap.report.lines import FrameLine, Shown, all_statuses, distinct_warnings, line_of, summarise
 from fringemap.report.maps import write_maps
 from fringemap.report.run import RUN_NAME, write_run_json
@@ -131,6 +132,7 @@ def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follo
             stack.enter_context(write_spots_csv(folder / "spots.csv")),
             stack.enter_context(write_phases_csv(folder / "phases.csv")),
             stack.enter_context(write_profile_csv(folder / "profile.csv")),
+            stack.enter_context(write_identified(folder / IDENTIFIED_NAME)),
             stack.enter_context(write_maps(folder, shifts=follower.shifts_angstrom)),
         ]
         for result in results:
