@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fringemap.records import Array, Image, Mask
-    from fringemap.spots.window import Window
+    from fringemap.spots.window import Layout, Window
 
 # The noise law is measured in this many rings of equal width, each from some of its blocks.
 _N_ZONES = 8
@@ -102,11 +103,11 @@ def _bright_blocks(means: Image, window: Window, law: Law, false_spots: float) -
 
 def zone_of(window: Window, row: Array | int, col: Array | int) -> Array:
     """Ring of equal width, numbered from the centre."""
-    return _zone_at(window.g_at(row, col), window)
+    return _zone_at(window.layout.g_at(row, col), window.layout)
 
 
-def _zone_at(g: Array, window: Window) -> Array:
-    zone: Array = np.minimum(g * (_N_ZONES / window.g_high), _N_ZONES - 1).astype(np.uint8)
+def _zone_at(g: Array, layout: Layout) -> Array:
+    zone: Array = np.minimum(g * (_N_ZONES / layout.g_high), _N_ZONES - 1).astype(np.uint8)
     return zone
 
 
@@ -118,19 +119,37 @@ def _middle(rows: Array, cols: Array, side: int) -> tuple[Array, Array]:
 
 def _measure_law(means: Image, window: Window, side: int, independent_shape: float) -> Law:
     """Noise law of one level in each zone, from a sample of its blocks."""
-    step = max(1, int((means.size / (_SAMPLE * _N_ZONES)) ** 0.5))
-    sample = means[::step, ::step]
-    rows, cols = (np.arange(n) * step for n in sample.shape)
-    row, col = _middle(rows[:, None], cols, side)
-    g = window.g_at(row, col)
-    reach = side * window.step
-    inside = (g > window.g_low + reach) & (g < window.g_high - reach)
-    n_tests = max(int(np.count_nonzero(inside)) * step**2, 1)
-    zones = _zone_at(g[inside], window)
-    by_zone = sample[inside][np.argsort(zones, kind="stable")]
-    groups = np.split(by_zone, np.cumsum(np.bincount(zones, minlength=_N_ZONES))[:-1])
+    sample = _sample_of(window.layout, means.shape, side)
+    groups = np.split(means.ravel().take(sample.places), sample.ends[:-1])
     laws = np.array([measure_noise_law(group, independent_shape=independent_shape) for group in groups])
     # A zone with few bins can be crowded with spots; it follows the others.
-    weight = np.array([len(group) for group in groups]) * step**2 / _OWN_LAW_BINS
+    weight = np.array([len(group) for group in groups]) * sample.step**2 / _OWN_LAW_BINS
     shapes = (weight * laws[:, 1] + np.median(laws[:, 1])) / (weight + 1)
-    return Law(side, laws[:, 0], shapes, n_tests)
+    return Law(side, laws[:, 0], shapes, max(len(sample.places) * sample.step**2, 1))
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Some blocks of a level, those of each zone together."""
+
+    places: Array
+    """Flat indices into the block means."""
+    ends: Array
+    """Of the zones, in ``places``; (_N_ZONES,)."""
+    step: int
+    """Every so many rows and columns of blocks are taken."""
+
+
+# The same for all frames of a series.
+@lru_cache(maxsize=32)
+def _sample_of(layout: Layout, shape: tuple[int, int], side: int) -> _Sample:
+    step = max(1, int((shape[0] * shape[1] / (_SAMPLE * _N_ZONES)) ** 0.5))
+    rows, cols = (np.arange(0, n, step) for n in shape)
+    row, col = _middle(rows[:, None], cols, side)
+    g = layout.g_at(row, col)
+    reach = side * layout.step
+    inside = (g > layout.g_low + reach) & (g < layout.g_high - reach)
+    zones = _zone_at(g[inside], layout)
+    places = (rows[:, None] * shape[1] + cols)[inside].astype(np.int32)
+    ends = np.cumsum(np.bincount(zones, minlength=_N_ZONES))
+    return _Sample(places[np.argsort(zones, kind="stable")], ends, step)

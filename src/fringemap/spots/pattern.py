@@ -108,10 +108,10 @@ def make_pattern(
     """
     most_cols = _factor(diffractogram.frame_shape[1] // 2 + 1, max_shape[1]) + 1
     window = cut_window(diffractogram, settings, margin=max(most_cols, _MEAN_SIDE) // 2)
-    last_row, last_col = -window.first_row, window.whitened.shape[1] - 1 + window.first_col
+    last_row, last_col = -window.layout.first_row, window.whitened.shape[1] - 1 + window.layout.first_col
     factor = _factor(2 * last_row + 1, max_shape[0]), _factor(last_col + 1, max_shape[1])
     half = _n_steps(last_row, factor[0]), _n_steps(last_col, factor[1])
-    first = last_row - half[0] * factor[0], -window.first_col
+    first = last_row - half[0] * factor[0], -window.layout.first_col
     if min(first[0], last_col - half[1] * factor[1]) < _MEAN_SIDE // 2:
         raise SettingsError(
             f"Only {last_row} x {last_col} bins lie above {settings.d_min_angstrom:g} Å; look for smaller d-spacings."
@@ -122,7 +122,7 @@ def make_pattern(
         _fill(slab, window.whitened, (first[0] + start * factor[0], first[1]), factor, diffractogram)
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     step = step_y * factor[0], step_x * factor[1]
-    valid = _ring(half, step, window.g_low, window.g_high)
+    valid = _ring(half, step, window.layout.g_low, window.layout.g_high)
     image *= valid
     return Pattern(image, valid, factor, step)
 

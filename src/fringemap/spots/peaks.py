@@ -76,7 +76,7 @@ def split_component(window: Window, box: tuple[slice, slice], component: Mask) -
     n_smoothed = 4 * np.pi * sigma**2
     basins = _merge_shallow(_basins(smooth, component, n_smoothed=n_smoothed), smooth, n_smoothed=n_smoothed)
     numbers = np.unique(basins[component])
-    origin_row, origin_col = box[0].start + window.first_row, box[1].start + window.first_col
+    origin_row, origin_col = box[0].start + window.layout.first_row, box[1].start + window.layout.first_col
     peaks = []
     for number in numbers[numbers > 0]:
         own = np.where(basins == number, excess, 0.0)

@@ -80,7 +80,7 @@ def _fitting(laws: Sequence[Law], width: float) -> list[Law]:
 
 def _in_window(index: int, places: Array, window: Window) -> tuple[int, int]:
     """Bin of a peak, counted from the corner of the window."""
-    return round(places[index, 0]) - window.first_row, round(places[index, 1]) - window.first_col
+    return round(places[index, 0]) - window.layout.first_row, round(places[index, 1]) - window.layout.first_col
 
 
 def _brightest_block(index: int, places: Array, window: Window, side: int) -> float:
@@ -90,7 +90,9 @@ def _brightest_block(index: int, places: Array, window: Window, side: int) -> fl
     rows = np.clip(np.arange(row - reach, row + reach + 1), 0, window.whitened.shape[0] - 1)
     cols = np.clip(np.arange(col - reach, col + reach + 1), 0, window.whitened.shape[1] - 1)
     power = window.whitened[np.ix_(rows, cols)]
-    power = np.where(_belongs(index, places, rows + window.first_row, cols + window.first_col), power, 1.0)
+    power = np.where(
+        _belongs(index, places, rows + window.layout.first_row, cols + window.layout.first_col), power, 1.0
+    )
     starts = (0,) if side == 1 else (0, 1)
     return max(float(power[r : r + side, c : c + side].mean()) for r in starts for c in starts)
 
@@ -111,14 +113,19 @@ def _nearby_mean(index: int, places: Array, window: Window) -> float:
     """Mean of noise around a peak, from the median of the bins between it and a few widths away that no spot holds."""
     row, col, width = places[index]
     reach = round(max(_NEARBY_BINS, _NEARBY_WIDTHS * width))
-    top, left = max(round(row) - window.first_row - reach, 0), max(round(col) - window.first_col - reach, 0)
+    top, left = (
+        max(round(row) - window.layout.first_row - reach, 0),
+        max(round(col) - window.layout.first_col - reach, 0),
+    )
     around = window.whitened[top : top + 2 * reach + 1, left : left + 2 * reach + 1]
     rows, cols = (np.arange(n) + first for n, first in ((around.shape[0], top), (around.shape[1], left)))
-    g = window.g_at(rows[:, None], cols)
-    free = (g > window.g_low) & (g < window.g_high)
+    g = window.layout.g_at(rows[:, None], cols)
+    free = (g > window.layout.g_low) & (g < window.layout.g_high)
     near = np.hypot(places[:, 0] - row, places[:, 1] - col) < 2 * reach + places[:, 2]
     for other_row, other_col, other_width in places[near]:
-        distance = np.hypot(rows[:, None] + window.first_row - other_row, cols + window.first_col - other_col)
+        distance = np.hypot(
+            rows[:, None] + window.layout.first_row - other_row, cols + window.layout.first_col - other_col
+        )
         free &= distance > _CLEAR_WIDTHS * other_width
     values = around[free]
     return float(np.median(values)) / np.log(2) if len(values) >= _FEW_BINS else 0.0
@@ -126,22 +133,22 @@ def _nearby_mean(index: int, places: Array, window: Window) -> float:
 
 def _blocks_on_ring(index: int, places: Array, window: Window, side: int) -> Array:
     """Means of blocks at the |g| of a peak, around the half plane, clear of all spots."""
-    step_y, step_x = window.gy[1] - window.gy[0], window.gx[1] - window.gx[0]
+    step_y, step_x = window.layout.step_y, window.layout.step_x
     g = float(np.hypot(places[index, 0] * step_y, places[index, 1] * step_x))
-    around = int(np.clip(np.pi * g / window.step / max(side, 2), 12, _MOST_BLOCKS // 3))
+    around = int(np.clip(np.pi * g / window.layout.step / max(side, 2), 12, _MOST_BLOCKS // 3))
     angle = np.linspace(-np.pi / 2, np.pi / 2, around, endpoint=False)
-    offset = np.array([-1.0, 0.0, 1.0])[:, None] * max(side / 2, 1.0) * window.step
+    offset = np.array([-1.0, 0.0, 1.0])[:, None] * max(side / 2, 1.0) * window.layout.step
     rows = np.rint((g + offset) * np.sin(angle) / step_y).astype(int).ravel()
     cols = np.rint((g + offset) * np.cos(angle) / step_x).astype(int).ravel()
     clear = np.ones(len(rows), bool)
     reach = side + 2 + _CLEAR_WIDTHS * places[:, 2]
-    on_ring = np.abs(np.hypot(places[:, 0] * step_y, places[:, 1] * step_x) - g) < reach * window.step
+    on_ring = np.abs(np.hypot(places[:, 0] * step_y, places[:, 1] * step_x) - g) < reach * window.layout.step
     for row, col, width in places[on_ring]:
         least = (side / 2 + _CLEAR_WIDTHS * width) ** 2
         for sign in (1, -1):
             clear &= (rows - sign * row) ** 2 + (cols - sign * col) ** 2 > least
     low = side // 2
-    rows, cols = rows[clear] - window.first_row - low, cols[clear] - window.first_col - low
+    rows, cols = rows[clear] - window.layout.first_row - low, cols[clear] - window.layout.first_col - low
     n_rows, n_cols = window.whitened.shape
     inside = (rows >= 0) & (cols >= 0) & (rows + side <= n_rows) & (cols + side <= n_cols)
     return _means(window.whitened, rows[inside], cols[inside], side)

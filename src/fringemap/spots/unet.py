@@ -146,7 +146,7 @@ def _bins_found(found: Mask, pattern: Pattern, window: Window) -> Mask:
 
 
 def _corner(window: Window) -> tuple[int, int]:
-    return window.first_row, window.first_col
+    return window.layout.first_row, window.layout.first_col
 
 
 def _peaks(window: Window, found: Mask) -> list[Peak]:

@@ -19,6 +19,31 @@ _EDGE = 0.95
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where the bins of a window lie."""
+
+    first_row: int
+    first_col: int
+    step_y: float
+    """Distance of neighbouring bins [1/Å]."""
+    step_x: float
+    g_low: float
+    g_high: float
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbouring bins along the coarser axis [1/Å]."""
+        return max(self.step_y, self.step_x)
+
+    def g_at(self, row: Array | int, col: Array | int) -> Array:
+        """|g| of bins counted from the corner of the window [1/Å]."""
+        gy, gx = (row + self.first_row) * self.step_y, (col + self.first_col) * self.step_x
+        # Many times quicker than hypot, which guards against overflow.
+        g: Array = np.sqrt(gy * gy + gx * gx)
+        return g
+
+
+@dataclass(frozen=True)
 class Window:
     """The part of a diffractogram in which spots are looked for, centred, with a margin across the column axis.
 
@@ -26,26 +51,7 @@ class Window:
     """
 
     whitened: Image
-    gy: Array
-    """Of each row [1/Å]."""
-    gx: Array
-    """Of each column."""
-    first_row: int
-    first_col: int
-    g_low: float
-    g_high: float
-
-    def g_at(self, row: Array | int, col: Array | int) -> Array:
-        """|g| of bins counted from the corner of the window [1/Å]."""
-        gy, gx = self.gy[0] + row * (self.gy[1] - self.gy[0]), self.gx[0] + col * (self.gx[1] - self.gx[0])
-        # Many times quicker than hypot, which guards against overflow.
-        g: Array = np.sqrt(gy * gy + gx * gx)
-        return g
-
-    @property
-    def step(self) -> float:
-        """Distance of neighbouring bins along the coarser axis [1/Å]."""
-        return float(max(self.gy[1] - self.gy[0], self.gx[1] - self.gx[0]))
+    layout: Layout
 
 
 def cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin: int) -> Window:
@@ -66,7 +72,7 @@ def cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin: 
     whitened[:, :margin] = whitened[::-1, 2 * margin : margin : -1]
     gy, gx = row * step_y, np.arange(-margin, last_col + 1) * step_x
     _blank(whitened, gy, gx, g_low, g_high)
-    return Window(whitened, gy, gx, -last_row, -margin, g_low, g_high)
+    return Window(whitened, Layout(-last_row, -margin, step_y, step_x, g_low, g_high))
 
 
 def _blank(whitened: Image, gy: Array, gx: Array, g_low: float, g_high: float) -> None:
