@@ -22,7 +22,7 @@ from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import EventKind
 from fringemap.report import write_results
 from fringemap.report.rendering import to_png
-from fringemap.report.series_figures import draw_dose_series
+from fringemap.report.series_comparison import draw_comparison, read_course
 from fringemap.series import SeriesFollower, summarise_frame
 from fringemap.settings import AnalysisSettings, MapSettings, PhaseSettings, ReadSettings
 from fringemap.simulate import InSitu, insitu_scenes, simulate_series
@@ -190,10 +190,10 @@ def main() -> int:
             plan, known, start = replace(plan, dose_rate=rate), Known(), time.perf_counter()
             name = f"{rate:g} e per A2 s"
             series = followed(simulated(plan, known, given.seed), out / name, name, rate)
-            compared[f"{rate:g} e/Å²/s"] = series
+            compared[f"{rate:g} e/Å²/s"] = read_course(out / name / "evolution.csv")
             met &= show(f"Simulated, {rate:g} e/Å²/s", judge(series, known, plan), time.perf_counter() - start)
         if len(compared) > 1:
-            (out / "dose_series.png").write_bytes(to_png(draw_dose_series(compared)))
+            (out / "dose_series.png").write_bytes(to_png(draw_comparison(compared)))
         start = time.perf_counter()
         met &= show("Real, amorphous carbon", judge_negative(out / "amorphous"), time.perf_counter() - start)
     return 0 if met else 1

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from fringemap.errors import OutputError
 from fringemap.report import write_results
 from fringemap.report.rendering import to_png
-from fringemap.report.series_figures import draw_dose_series, draw_evolution, draw_waterfall
+from fringemap.report.series_figures import draw_evolution, draw_waterfall
 from fringemap.report.series_tables import (
     DRIFT_COLUMNS,
     EVENT_COLUMNS,
@@ -99,16 +99,6 @@ def test_evolution_leaves_gaps_where_a_phase_is_not_seen():
 def test_waterfall_names_planes_with_overbars():
     texts = [text.get_text() for text in draw_waterfall(made_series(), dpi=SMALL).axes[0].texts]
     assert any("Li₂CO₃" in text and "\\bar{1}" in text for text in texts)
-
-
-def test_several_series_share_a_panel_for_each_phase():
-    figure = draw_dose_series({"100": made_series(), "50": made_series(dose_rate=50.0)}, dpi=SMALL)
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles[:1] == ["LiF"]
-    assert len(titles) == 4
-    assert {axes.get_xlabel() for axes in figure.axes} == {"dose (e/Å²)"}
-    without = draw_dose_series({"a": made_series(dose_rate=None), "b": made_series()}, dpi=SMALL)
-    assert {axes.get_xlabel() for axes in without.axes} == {"time (s)"}
 
 
 def test_pictures_come_back_as_they_were_put_down(tmp_path):

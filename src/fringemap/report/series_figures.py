@@ -1,13 +1,10 @@
-"""Figures of a series: phases over time, d against frames, several series side by side."""
+"""Figures of a series: phases over time, d against frames."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.lines import Line2D
 
 from fringemap.records import EventKind
 from fringemap.report.figures import Sheet, legend_shape, line_handle
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fringemap.records import Array, Evolution, FloatArray, Series
+    from fringemap.records import Evolution, FloatArray, Mask, Series
     from fringemap.report.style import PhaseStyle
 
 PPM = 1e6
@@ -99,10 +96,15 @@ def show_curves(
         sigma = factor * getattr(evolution, sigma_name(quantity))
         axes.fill_between(x, y - sigma, y + sigma, color=style.colour, alpha=0.3, linewidth=0)
         axes.plot(x, y, color=style.colour, linestyle=style.line, linewidth=width)
-        # A sighting between two gaps has no line.
-        alone = np.isfinite(y) & ~np.isfinite(np.r_[np.nan, y[:-1]]) & ~np.isfinite(np.r_[y[1:], np.nan])
+        alone = lonely(y)
         axes.plot(x[alone], y[alone], color=style.colour, linestyle="none", marker=style.marker, markersize=2.5)
     axes.set_ylim(bottom=0.0)
+
+
+def lonely(y: FloatArray) -> Mask:
+    """Sightings between two gaps, of which a line shows nothing."""
+    alone: Mask = np.isfinite(y) & ~np.isfinite(np.r_[np.nan, y[:-1]]) & ~np.isfinite(np.r_[y[1:], np.nan])
+    return alone
 
 
 def sigma_name(quantity: str) -> str:
@@ -258,72 +260,3 @@ def _apart(places: Sequence[float], gap: float, limits: tuple[float, float]) -> 
         moved[k] = min(moved[k], ceiling)
         ceiling = moved[k] - gap
     return moved
-
-
-def draw_dose_series(series: Mapping[str, Series], *, quantity: str = "area_fraction", dpi: float = 150) -> Figure:
-    """Draw several series in one figure: a panel a phase, a line a series.
-
-    Parameters
-    ----------
-    series
-        By the names to be shown, in the order of the legend: of files taken at different dose rates, say.
-    quantity
-        ``area_fraction``, ``fringe_power`` or ``intensity``.
-    dpi
-        Of the figure.
-
-    Notes
-    -----
-    Over the dose if each series has one, else over the time from its first frame, else over the number of frames.
-    """
-    phases = list(dict.fromkeys(e.phase for one in series.values() for e in phase_evolutions(one)))
-    colours = [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.85, max(len(series), 1))]
-    handles: list[Artist] = [
-        Line2D([], [], color=colour, linewidth=1.6, label=escape_mathtext(name))
-        for name, colour in zip(series, colours, strict=False)
-    ]
-    label = {"area_fraction": "area (%)", "fringe_power": "power (10⁻⁶)", "intensity": "intensity (× noise)"}[quantity]
-    factor = {"area_fraction": 100.0, "fringe_power": PPM, "intensity": 1.0}[quantity]
-    n_rows = max(math.ceil(len(phases) / 2), 1)
-    with house_style():
-        columns, legend = legend_shape(handles, 6.6)
-        sheet = Sheet(7.4, 0.15 + n_rows * 2.2 + legend, dpi)
-        for k, phase in enumerate(phases):
-            axes = sheet.axes(0.65 + (k % 2) * 3.5, 0.3 + (k // 2) * 2.2, 2.9, 1.65)
-            name = _show_series_of_phase(axes, series, phase, colours, quantity, factor)
-            axes.set_title(escape_mathtext(format_formula(phase)), fontsize=NORMAL, loc="left")
-            axes.set_ylabel(label, fontsize=SMALL)
-            axes.set_xlabel(name, fontsize=SMALL)
-            axes.tick_params(labelsize=SMALL)
-        sheet.legend(handles, 0.65, sheet.height - legend, 6.6, columns)
-    return sheet.figure
-
-
-def _show_series_of_phase(
-    axes: Axes, series: Mapping[str, Series], phase: str, colours: Sequence[Array], quantity: str, factor: float
-) -> str:
-    shared = _shared_axis(list(series.values()))
-    for one, colour in zip(series.values(), colours, strict=False):
-        evolution = next((e for e in phase_evolutions(one) if e.phase == phase), None)
-        if evolution is not None:
-            x = _axis_of(one, shared)
-            y, sigma = (factor * getattr(evolution, name) for name in (quantity, sigma_name(quantity)))
-            axes.fill_between(x, y - sigma, y + sigma, color=colour, alpha=0.25, linewidth=0)
-            axes.plot(x, y, color=colour, linewidth=1.3)
-    axes.set_ylim(bottom=0.0)
-    return shared
-
-
-def _shared_axis(series: Sequence[Series]) -> str:
-    if all(one.doses is not None for one in series):
-        return "dose (e/Å²)"
-    return "time (s)" if all(one.times_s is not None for one in series) else "frame"
-
-
-def _axis_of(series: Series, name: str) -> FloatArray:
-    doses, times = series.doses, series.times_s
-    if name.startswith("dose") and doses is not None:
-        return doses
-    if name.startswith("time") and times is not None:
-        return np.asarray(times - times[0])
-    return np.arange(len(series), dtype=np.float64)
