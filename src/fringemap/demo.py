@@ -51,7 +51,7 @@ def run_demo(out: Path, *, seed: int, size: int, tell: Callable[[str], None]) ->
         Something could not be written or analysed.
     """
     start = time.perf_counter()
-    path, truth = _draw(out, seed, size)
+    path, truth = draw_sample(out, seed, size)
     tell(f"Drawn: {path}, {_described(truth)}")
     result, page = _analyze(path, truth)
     tell(f"Analysed as any file is, among all phases of {', '.join(ELEMENTS)} in the library; {_seconds(start)} in all")
@@ -62,7 +62,8 @@ def run_demo(out: Path, *, seed: int, size: int, tell: Callable[[str], None]) ->
     return page
 
 
-def _draw(out: Path, seed: int, size: int) -> tuple[Path, Truth]:
+def draw_sample(out: Path, seed: int, size: int) -> tuple[Path, Truth]:
+    """Draw the scene and write it as ``demo.mrc`` in a folder; give its path and the truth."""
     rng = np.random.default_rng(seed)
     frame, truth = simulate_frame(demo_scene(rng=rng, frame_shape=(size, size)), rng=rng, name="demo")
     # A camera delivers whole counts.

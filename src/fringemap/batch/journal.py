@@ -129,6 +129,10 @@ class Journal:
         """Positions of the frames whose results are here and whole."""
         return {int(path.stem) for path in self.folder.glob("[0-9]*.npz") if is_whole(path)}
 
+    def has(self, position: int) -> bool:
+        """Whether the result of the frame at this position is here and whole."""
+        return is_whole(self._path(position))
+
     def save(self, position: int, result: FrameResult) -> None:
         """Put the result of the frame at this position of its series down.
 

@@ -1,0 +1,77 @@
+"""The process that analyses: one run after another, told on its input, answering in lines of JSON on its output.
+
+It is started once and stays, so that a run begins at once. When its input ends, so does it, and with it all processes
+that it started: a page that is gone leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from fringemap.errors import FringemapError
+from fringemap.report.run import to_plain
+from fringemap.settings import settings_from_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def main() -> None:
+    """Do the runs that come in."""
+    tell = _own_output()
+    asked: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    from fringemap.batch import analyze_inputs  # noqa: F401 - loaded now, so that the first run starts quickly
+
+    tell({"event": "ready"})
+    while True:
+        tell(do_run(asked.get(), tell))
+
+
+def do_run(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Analyse one input and say how it ended."""
+    from fringemap.batch import analyze_inputs
+
+    def progress(_name: str, done: int, total: int) -> None:
+        tell({"event": "progress", "run": job["run"], "done": done, "total": total})
+
+    try:
+        settings = settings_from_mapping(job["settings"])
+        results = analyze_inputs(
+            [Path(job["path"])], Path(job["out"]), settings=settings, resume=True, keep_frames=True, progress=progress
+        )
+    except FringemapError as error:
+        return {"event": "ended", "run": job["run"], "status": "failed", "messages": [str(error)]}
+    result = results[0]
+    said = [failure.message for failure in result.failures]
+    ended = {"event": "ended", "run": job["run"], "status": result.summary["status"], "messages": said}
+    return {**ended, "summary": dict(result.summary)}
+
+
+def _own_output() -> Callable[[dict[str, Any]], None]:
+    """Keep standard output for our lines; what libraries print goes to the error output."""
+    ours = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def tell(message: dict[str, Any]) -> None:
+        with lock:
+            ours.write(json.dumps(to_plain(message), ensure_ascii=False, allow_nan=False) + "\n")
+
+    return tell
+
+
+def _listen(asked: SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        asked.put(json.loads(line))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
