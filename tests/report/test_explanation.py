@@ -14,7 +14,7 @@ from fringemap.batch import analyze_inputs
 from fringemap.errors import ReadError, SettingsError
 from fringemap.io import read
 from fringemap.pipeline import analyze_frame, load_phases
-from fringemap.report.explanation import explain_stored, read_run
+from fringemap.report.explanation import explain_stored, read_run, sweep_stored
 from fringemap.report.identified import IDENTIFIED_NAME, read_identified, write_identified
 from fringemap.settings import AnalysisSettings, PhaseSettings, ReportSettings
 
@@ -107,3 +107,18 @@ def test_a_damaged_record_of_the_run_is_refused(run: Path, tmp_path: Path) -> No
     (tmp_path / "cut" / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(ReadError, match=r"run.json is damaged"):
         read_run(tmp_path / "cut")
+
+
+def test_a_stored_run_is_swept(run: Path) -> None:
+    steps = sweep_stored(read_run(run), reach=0.01, step=0.01)
+    assert [step.offset for step in steps] == [-0.01, 0.0, 0.01]
+    with pytest.raises(SettingsError, match="spot 99 does not exist"):
+        sweep_stored(read_run(run), reach=0.01, step=0.01, spot=99)
+
+
+def test_a_frame_without_spots_has_nothing_to_sweep(tmp_path: Path, run: Path, result: FrameResult) -> None:
+    stored = read_run(run)
+    none = {f.name: getattr(result.spots, f.name)[:0] for f in dataclasses.fields(result.spots)}
+    empty = dataclasses.replace(stored.identified, spots=type(result.spots)(**none))
+    with pytest.raises(SettingsError, match="the frame has no spots"):
+        sweep_stored(dataclasses.replace(stored, identified=empty), reach=0.01, step=0.01)

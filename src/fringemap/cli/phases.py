@@ -106,3 +106,39 @@ def _as_plain(record: Any) -> dict[str, Any]:
     import dataclasses
 
     return dataclasses.asdict(record)
+
+
+@phases_app.command("sweep")
+def phases_sweep_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of one input's results: OUT/NAME", metavar="FOLDER")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Picture to write, .png or .svg", metavar="FILE")
+    ] = None,
+    reach: Annotated[float, typer.Option(help="Largest change of the pixel size [%]", metavar="PERCENT")] = 5.0,
+    step: Annotated[float, typer.Option(help="From one size to the next [%]", metavar="PERCENT")] = 0.5,
+    spot: Annotated[int | None, typer.Option(help="Also say what this spot is called where", metavar="N")] = None,
+    frame: Annotated[int | None, typer.Option(help="Frame of a series", metavar="N")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
+) -> None:
+    """Name the spots of a run again at other pixel sizes: which names flip, and where."""
+    from fringemap.cli.telling import show_progress
+    from fringemap.report.explanation import read_run, sweep_stored
+    from fringemap.report.sweep import draw_sweep, sweep_in_words, sweep_rows, sweep_table
+
+    run = read_run(folder, frame=frame)
+    if out is not None:
+        from fringemap.report.rendering import check_picture_name, write_picture
+
+        check_picture_name(out)
+    with show_progress() as tell:
+        steps = sweep_stored(
+            run, reach=reach / 100, step=step / 100, spot=spot, tell=lambda done, n: tell("pixel sizes", done, n)
+        )
+    scale = run.identified.scale
+    rows, words = sweep_rows(steps, scale), sweep_in_words(steps, scale, spot=spot)
+    if out is not None:
+        write_picture(draw_sweep(steps, scale, title=folder.name), out)
+    if as_json:
+        print_json({"frame": run.identified.index, "words": words, "steps": rows, "picture": out})
+        return
+    typer.echo("\n".join([*sweep_table(rows), "", *words, *([f"Picture: {out}"] if out else [])]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from fringemap.phases.calibrate import ELLIPSE_SIGMA, fit_distortion
 from fringemap.phases.candidates import compute_relative_sigma
 from fringemap.phases.distortion import STRAIN_SIGMA, Distortion, prior_distortion
 from fringemap.phases.posterior import UNLISTED, explain_spots
+from fringemap.phases.sweep import rescaled
 from fringemap.records import Scale, ScaleSource
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def find_scale(spots: Spots, standard: Reflections, *, smallest: float, largest:
     sizes = np.geomspace(smallest, largest, n)
     scores, factors = np.full(n, -np.inf), sizes.copy()
     for number, size in enumerate(sizes):
-        explanation = _explain(_rescaled(spots, 1.0 / size), standard, SEARCH_SIGMA)
+        explanation = _explain(rescaled(spots, 1.0 / size), standard, SEARCH_SIGMA)
         own = [grain for grain in explanation.grains if grain.reference != UNLISTED]
         if own:
             scores[number] = sum(grain.score for grain in own)
@@ -202,16 +203,6 @@ def _clear_best(scores: FloatArray, factors: FloatArray, standard: Reflections) 
             "give the pixel size with --pixel-size, if only roughly"
         )
     return float(factors[best])
-
-
-def _rescaled(spots: Spots, factor: float) -> Spots:
-    return replace(
-        spots,
-        gx=factor * spots.gx,
-        gy=factor * spots.gy,
-        covariance=factor**2 * spots.covariance,
-        width=factor * spots.width,
-    )
 
 
 def fit_rings(

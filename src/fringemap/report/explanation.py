@@ -6,17 +6,20 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fringemap.errors import FringemapError, ReadError
+from fringemap.errors import FringemapError, ReadError, SettingsError
 from fringemap.phases import load_references
 from fringemap.phases.explain import tell_spot
+from fringemap.phases.sweep import sweep_scale
 from fringemap.report.identified import read_identified
 from fringemap.report.run import RUN_NAME
 from fringemap.settings import AnalysisSettings, settings_from_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fringemap.phases.explain import SpotStory
+    from fringemap.phases.sweep import SweepStep
     from fringemap.records import Reflections
     from fringemap.report.identified import Identified
 
@@ -71,3 +74,32 @@ def explain_stored(run: StoredRun, spot: int) -> SpotStory:
     """
     found = run.identified
     return tell_spot(spot, found.match, found.spots, run.references, scale=found.scale)
+
+
+def sweep_stored(
+    run: StoredRun,
+    *,
+    reach: float,
+    step: float,
+    spot: int | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> tuple[SweepStep, ...]:
+    """Name the spots of a run again at other pixel sizes; see ``sweep_scale``.
+
+    Raises
+    ------
+    SettingsError
+        The frame has no spots or not the one asked for, or the sweep makes no sense.
+    ReadError
+        The phases of the run cannot be loaded again.
+    """
+    found = run.identified
+    if len(found.spots) == 0:
+        raise SettingsError("the frame has no spots, so there is nothing to name")
+    if spot is not None and not 0 <= spot < len(found.spots):
+        raise SettingsError(f"spot {spot} does not exist; the frame has {len(found.spots)} spots, counted from 0")
+    if run.remarks:
+        raise ReadError(run.remarks[0])
+    return sweep_scale(
+        found.spots, run.references, scale=found.scale, settings=run.settings.phases, reach=reach, step=step, tell=tell
+    )

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import RendererSVG
 from PIL import Image as Pillow
 
+from fringemap.errors import OutputError
 from fringemap.report.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -145,6 +146,25 @@ def to_svg(figure: Figure) -> bytes:
             figure.set_dpi(dpi)
         renderer.finalize()
     return stream.getvalue().encode("utf-8")
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure to the one file that the user named: PNG or SVG, by its ending.
+
+    Raises
+    ------
+    OutputError
+        The ending is another, or the file cannot be written.
+    """
+    check_picture_name(path)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(to_svg(figure) if path.suffix.lower() == ".svg" else to_png(figure))
+
+
+def check_picture_name(path: Path) -> None:
+    """Refuse a picture that is to be neither PNG nor SVG; see ``write_picture``."""
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise OutputError(f"{path} has no ending of a picture; name it .png or .svg")
 
 
 def write_figure(figure: Figure, stem: Path) -> bytes:
