@@ -76,7 +76,7 @@ def analyze_frame(
         with _timed(seconds, "phases"):
             match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
         with _timed(seconds, "maps"):
-            maps = compute_maps(diffractogram, seen, match, settings=settings.maps)
+            maps = compute_maps(diffractogram, seen, match, settings=settings.maps, workers=workers)
         thumbnail, picture, g_edge = pictures()
         profile, rings = graph()
     return FrameResult(

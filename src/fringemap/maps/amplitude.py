@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class NoiseBand:
 
 
 def map_amplitude(
-    diffractogram: Diffractogram, spots: Spots, match: Match, *, settings: MapSettings
+    diffractogram: Diffractogram, spots: Spots, match: Match, *, settings: MapSettings, workers: int
 ) -> tuple[PhaseMap, ...]:
     """One map a phase; see ``compute_maps``."""
     named = [phase for phase in match.phases if len(phase.spots)]
@@ -71,10 +72,12 @@ def map_amplitude(
     ]
     members = np.array([i for phase in named for i in phase.spots], dtype=np.int64)
     bands = _noise_bands(diffractogram, spots, members, resolutions, grid)
-    return tuple(
-        _map_phase(diffractogram, spots, phase, resolution, bands, grid, settings)
-        for phase, resolution in zip(named, resolutions, strict=True)
-    )
+
+    def draw(phase: PhaseEvidence, resolution: float) -> PhaseMap:
+        return _map_phase(diffractogram, spots, phase, resolution, bands, grid, settings)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return tuple(pool.map(draw, named, resolutions))
 
 
 def _noise_bands(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def compute_maps(
-    diffractogram: Diffractogram, spots: Spots, match: Match, *, settings: MapSettings
+    diffractogram: Diffractogram, spots: Spots, match: Match, *, settings: MapSettings, workers: int = 1
 ) -> tuple[PhaseMap, ...]:
     """Where each phase is in the frame.
 
@@ -32,6 +32,8 @@ def compute_maps(
     settings
         ``map`` chooses the method. "amplitude": fringe amplitude by baseband demodulation, region at a false-discovery
         rate, ended at half of the plateau. "otsu": the paper's masked inverse transform and Otsu's threshold.
+    workers
+        Threads that share the phases.
 
     Returns
     -------
@@ -52,8 +54,12 @@ def compute_maps(
     ``intensity`` is counted over the noise that the aperture passes; it compares between frames only at one resolution,
     so a series should set ``settings.resolution_nm``.
     """
-    method = map_otsu if settings.map == "otsu" else map_amplitude
-    maps = _flag_overlaps(method(diffractogram, spots, match, settings=settings), settings.false_discovery_rate)
+    if settings.map == "otsu":
+        # Images of the frame's size: one phase after the other.
+        maps = map_otsu(diffractogram, spots, match, settings=settings)
+    else:
+        maps = map_amplitude(diffractogram, spots, match, settings=settings, workers=workers)
+    maps = _flag_overlaps(maps, settings.false_discovery_rate)
     if settings.full_size:
         return tuple(to_full_size(m, diffractogram) for m in maps)
     return maps

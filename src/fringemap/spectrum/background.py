@@ -90,7 +90,7 @@ def _true(y: Array, x: Array, shear: float) -> tuple[Array, Array]:
 
 
 def estimate_background(
-    power: Image, *, frame_shape: tuple[int, int], scale: Scale, part: Part, noise_shape: float
+    power: Image, *, frame_shape: tuple[int, int], scale: Scale, part: Part, noise_shape: float, workers: int = 1
 ) -> Image:
     """Expected power of noise and amorphous material in every bin.
 
@@ -102,6 +102,8 @@ def estimate_background(
         Bins that are evaluated.
     noise_shape
         Shape k of the gamma law of one bin: the number of frames averaged.
+    workers
+        Threads.
 
     Returns
     -------
@@ -125,8 +127,7 @@ def estimate_background(
     background[part.last_row + 1 : max(part.n_rows - part.last_row, part.last_row + 1), : part.n_cols] = 1.0
     table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
-    for piece in part.blocks():
-        flat.take(grid.cell[piece], out=background[piece], mode="clip")
+    part.each(lambda *piece: flat.take(grid.cell[piece], out=background[piece], mode="clip"), workers=workers)
     _lift_streaks(background, power, part, noise_shape=noise_shape)
     return background
 

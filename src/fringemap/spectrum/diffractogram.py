@@ -88,6 +88,7 @@ def average_diffractograms(
         scale=summed.scale,
         part=diffractogram_part(summed),
         noise_shape=summed.noise_shape,
+        workers=workers,
     )
     return dataclasses.replace(summed, background=background)
 
