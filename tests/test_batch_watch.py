@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,14 @@ import pytest
 from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap.batch import analyze_inputs, watch_folder
 from fringemap.batch.replay import compare_results
+from fringemap.batch.rolling import RollingEvolution
 from fringemap.batch.rules import parse_rule
-from fringemap.batch.watch import Arrivals, post_to, run_program
+from fringemap.batch.watch import post_to, run_program
+from fringemap.batch.watched import Arrivals, WatchPlan
 from fringemap.errors import ReadError, SettingsError
 from fringemap.io import write_mrc
+from fringemap.report.series_tables import TABLE_NAMES
+from fringemap.settings import ReportSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +52,8 @@ def nothing() -> None:
 
 def watch(folder: Path, out: Path, *steps: Callable[[], Any], **more: Any) -> Any:
     folder.mkdir(exist_ok=True)
-    return watch_folder(folder, out, settings=QUICK, poll_s=0.001, workers=1, stop=Timetable(*steps), **more)
+    given = {"settings": QUICK, "poll_s": 0.001, "workers": 1, "stop": Timetable(*steps), **more}
+    return watch_folder(folder, out, **given)
 
 
 def assert_like_offline(folder: Path, out: Path, offline: Path) -> None:
@@ -77,6 +83,81 @@ def test_other_files_and_stacks_give_what_an_offline_run_gives(tmp_path: Path) -
     results = watch(folder, tmp_path / "out", lambda: write_lif(folder / "one.mrc"), stack)
     assert [r.summary["n_frames"] for r in results] == [1, 3]
     assert_like_offline(folder, tmp_path / "out", tmp_path / "offline")
+
+
+def series_tables(out: Path) -> dict[str, bytes]:
+    return {name: (out / "frames" / name).read_bytes() for name in TABLE_NAMES if (out / "frames" / name).exists()}
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4, 5), (4, 1, 5, 3, 2)])
+def test_the_evolution_so_far_is_that_of_a_run_over_the_frames_so_far(tmp_path: Path, order: tuple[int, ...]) -> None:
+    folder, out, seen = tmp_path / "frames", tmp_path / "out", []
+    settings = replace(QUICK, read=replace(QUICK.read, frame_time_s=2.0, dose_rate=100.0))
+
+    def compare() -> None:
+        offline = tmp_path / f"offline{len(seen)}"
+        analyze_inputs([folder], offline, settings=settings, workers=1)
+        seen.append(series_tables(out))
+        assert seen[-1] == series_tables(offline)
+
+    steps = [step for i in order for step in (lambda i=i: write_lif(folder / f"f{i}.mrc", i), compare)]
+    watch(folder, out, *steps, settings=settings)
+    # Two files are no numbered series yet.
+    assert [len(tables) for tables in seen] == [0, 0, 4, 4, 4]
+    assert len({tables["evolution.csv"] for tables in seen[2:]}) == 3
+    assert seen[-1] == series_tables(out)
+
+
+def test_a_stack_has_its_evolution_and_a_figure_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    folder, out, pages = tmp_path / "frames", tmp_path / "out", []
+    images = [draw_lif(seed).image for seed in range(3)]
+    settings = replace(QUICK, report=ReportSettings(dpi=40))
+
+    def stack() -> None:
+        write_mrc(folder / "a #1.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+
+    def look() -> None:
+        assert not (out / "a #1" / "run.json").exists()
+        assert (out / "a #1" / "figures" / "evolution.png").exists()
+        pages.append((out / "live.html").read_text(encoding="utf-8"))
+
+    watch(folder, out, stack, look, settings=settings)
+    assert 'src="a%20%231/figures/evolution.png?3"' in pages[0]
+    assert 'href="a%20%231/evolution.csv"' in pages[0]
+
+
+def test_a_series_that_turns_out_to_be_none_leaves_no_tables(tmp_path: Path) -> None:
+    folder, out, seen = tmp_path / "frames", tmp_path / "out", []
+    steps = [lambda i=i: write_lif(folder / f"f{i}.mrc", i) for i in range(3)]
+    watch(folder, out, *steps, lambda: seen.append(series_tables(out)), lambda: write_lif(folder / "other.mrc"))
+    assert len(seen[0]) == 4
+    assert not (out / "frames").exists()
+    assert_like_offline(folder, out, tmp_path / "offline")
+
+
+def test_averaged_frames_have_their_evolution_at_the_end(tmp_path: Path) -> None:
+    folder, out, seen = tmp_path / "frames", tmp_path / "out", []
+    settings = replace(QUICK, read=replace(QUICK.read, bin_frames=2))
+    steps = [lambda i=i: write_lif(folder / f"f{i}.mrc", i) for i in range(4)]
+    watch(folder, out, *steps, lambda: seen.append(series_tables(out)), settings=settings)
+    assert seen == [{}]
+    assert len(series_tables(out)) == 4
+
+
+def test_while_frames_arrive_the_evolution_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fringemap.batch import rolling
+
+    clock = iter([0.0, 10.0, 10.0, 20.0, 49.0, 51.0, 52.0, 52.0, 55.0, 56.0, 57.0, 57.0])
+    monkeypatch.setattr(rolling.time, "monotonic", lambda: next(clock))
+    plan = WatchPlan(tmp_path, tmp_path / "out", QUICK, ())
+    evolution = RollingEvolution(plan)
+    updates = []
+    monkeypatch.setattr(plan, "inputs", lambda: updates.append(1) or {})
+    for hurry in (True, True, True, True, True, False):
+        evolution.note(tmp_path / "a.mrc", "0")
+        evolution.update(hurry=hurry)
+    # It took 10 s and rests for 40; when nothing arrives, it need not wait.
+    assert len(updates) == 3
 
 
 def test_frames_are_not_analysed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 """A folder that fills up: frames are analysed as they arrive, rules call out, and the end is that of an ordinary run.
 
+Evolution tables and figures of the series so far are kept up to date meanwhile.
+
 Results of frames wait in ``OUT/.watch/``, named by the fingerprint of their file, until the folder is done. Then they
 become the journals of the inputs that an ordinary run of the folder would have, and that run is resumed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,29 +20,29 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.executors import InlineExecutor, ProcessExecutor, run_tasks
-from fringemap.batch.journal import Journal, origin_of
+from fringemap.batch.journal import Journal
+from fringemap.batch.rolling import RollingEvolution
 from fringemap.batch.rules import RuleBook
-from fringemap.batch.run import analyze_inputs, name_folders, refuse_others
+from fringemap.batch.run import analyze_inputs
 from fringemap.batch.stored import is_whole, load_record, save_record
-from fringemap.batch.work import Job, failure_of, references_for, require_scale, stamp_of
+from fringemap.batch.watched import Arrivals, WatchPlan, place_of
+from fringemap.batch.work import failure_of, references_for, require_scale
 from fringemap.errors import FringemapError, ReadError, SettingsError
-from fringemap.io import find_inputs, read, sha256
+from fringemap.io import read, sha256
 from fringemap.io.inputs import readable_files
-from fringemap.pipeline import analyze_frame, load_phases
+from fringemap.pipeline import analyze_frame
 from fringemap.report import Failure
 from fringemap.report.atomic import writing
 from fringemap.report.lines import line_of
 from fringemap.report.live import write_live_page
-from fringemap.settings import settings_of_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fringemap.batch.executors import Executor
-    from fringemap.batch.journal import Origin
     from fringemap.batch.rules import Rule
-    from fringemap.batch.work import InputResult
+    from fringemap.batch.work import InputResult, Job
     from fringemap.report.lines import FrameLine
     from fringemap.settings import AnalysisSettings, FileSettings
 
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIVE_NAME = "live.html"
-STORE_NAME = ".watch"
 _PATIENCE_S = 5.0
 
 
@@ -107,7 +107,7 @@ def watch_folder(
     """
     if not folder.is_dir():
         raise ReadError(f"{folder} is no folder; give the one that the frames are written to")
-    plan = _Plan(folder, out, settings, files)
+    plan = WatchPlan(folder, out, settings, files)
     plan.refuse_others()
     live = _Live(folder, out, RuleBook(rules), calls, tell, round(max(poll_s, 1.0)))
     live.write_page()
@@ -122,54 +122,17 @@ def watch_folder(
     return results
 
 
-class _Plan:
-    """Which settings each input of the folder has, and where results of single files wait."""
-
-    def __init__(self, folder: Path, out: Path, settings: AnalysisSettings, files: Sequence[FileSettings]) -> None:
-        self.folder, self.out, self.settings, self.files = folder, out, settings, files
-        self._origins: dict[AnalysisSettings, Origin] = {}
-        self.job(folder)  # what is wrong with the settings is said before anything is done
-
-    @property
-    def store(self) -> Path:
-        return self.out / STORE_NAME
-
-    def job(self, path: Path, place: Path | None = None) -> Job:
-        """Make the job of an input."""
-        mine = settings_of_input(path, self.settings, self.files)
-        if mine not in self._origins:
-            self._origins[mine] = origin_of(mine, load_phases(mine))
-        return Job(0, path, place or self.store, mine, self._origins[mine])
-
-    def inputs(self) -> dict[Path, Path]:
-        """Inputs that an ordinary run would find now, and their folders."""
-        return name_folders(find_inputs([self.folder]), self.out) if readable_files(self.folder) else {}
-
-    def arrivals(self, paths: Sequence[Path]) -> list[Job]:
-        """Make a job of each file; one of a numbered series has the settings of the series."""
-        inputs = self.inputs()
-        jobs = [self.job(path if path in inputs else self.folder) for path in paths]
-        return [
-            replace(job, number=number, path=path) for number, (job, path) in enumerate(zip(jobs, paths, strict=True))
-        ]
-
-    def refuse_others(self) -> None:
-        if not self.files:
-            # Whatever the inputs will be called.
-            refuse_others(self.job(self.folder).origin, self.out.glob("*/"))
-        for path, place in self.inputs().items():
-            refuse_others(self.job(path).origin, [place])
-
-
-def _watch(plan: _Plan, live: _Live, executor: Executor, poll_s: float, stop: Callable[[], bool]) -> None:
-    arrivals = Arrivals(plan.folder)
+def _watch(plan: WatchPlan, live: _Live, executor: Executor, poll_s: float, stop: Callable[[], bool]) -> None:
+    arrivals, rolling = Arrivals(plan.folder), RollingEvolution(plan)
     while not stop():
         paths = arrivals.look()
-        if paths:
-            for number, found in _in_order(run_tasks(executor, analyze_arrival, plan.arrivals(paths))):
-                live.take(paths[number], found)
-            live.write_page()
-        else:
+        for number, found in _in_order(run_tasks(executor, analyze_arrival, plan.arrivals(paths))):
+            if isinstance(found, Arrived):
+                rolling.note(paths[number], found.sha256)
+            live.take(paths[number], found)
+        if rolling.update(hurry=bool(paths)) or paths:
+            live.write_page(rolling.lengths)
+        if not paths:
             time.sleep(poll_s)
 
 
@@ -185,51 +148,31 @@ def _in_order(finished: Iterator[Any]) -> Iterator[tuple[int, Any]]:
             following += 1
 
 
-class Arrivals:
-    """Knows which files of a folder are complete and have not been handed out."""
+@dataclass(frozen=True)
+class Arrived:
+    """A file whose frames are analysed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._seen: dict[Path, object] = {}
-        self._taken: dict[Path, object] = {}
-
-    def look(self) -> list[Path]:
-        """Files that are as they were at the last look, each once, and again if it changes; numbers in their order."""
-        now = {path: stamp for path in self._files() if (stamp := _stamp(path)) is not None}
-        ready = [path for path, s in now.items() if self._seen.get(path) == s and self._taken.get(path) != s]
-        self._seen = now
-        self._taken |= {path: now[path] for path in ready}
-        return ready
-
-    def _files(self) -> list[Path]:
-        # An .emi only accompanies its .ser files.
-        return [path for path in readable_files(self._folder) if path.suffix.lower() != ".emi"]
+    sha256: str
+    lines: tuple[FrameLine, ...]
 
 
-def _stamp(path: Path) -> object:
-    try:
-        return stamp_of(path)
-    except ReadError:
-        return None  # gone again since the folder was listed
-
-
-def analyze_arrival(job: Job) -> list[FrameLine] | Failure:
+def analyze_arrival(job: Job) -> Arrived | Failure:
     """Analyse the frames of one file, each once in a lifetime of the store; what fails is returned."""
     try:
-        return list(_analyze_file(job))
+        digest = sha256(job.path)
+        return Arrived(digest, tuple(_analyze_file(job, digest)))
     except Exception as error:  # a fault of ours as well: the watch goes on
         return failure_of(job.path, None, error)
 
 
-def _analyze_file(job: Job) -> Iterator[FrameLine]:
+def _analyze_file(job: Job, digest: str) -> Iterator[FrameLine]:
     references = references_for(job.settings, job.origin.phases_sha256)
     # A choice of frames is about the whole folder, and is made at the end.
     alone = replace(job.settings.read, frames="", bin_frames=1)
     with read(job.path, settings=alone) as series:
         require_scale(series)
-        digest = sha256(job.path)
         for position in range(len(series)):
-            place = _place(job, job.folder, digest, position)
+            place = place_of(job, job.folder, digest, position)
             if not is_whole(place):
                 save_record(
                     place, analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
@@ -237,14 +180,7 @@ def _analyze_file(job: Job) -> Iterator[FrameLine]:
             yield line_of(load_record(place))
 
 
-def _place(job: Job, store: Path, digest: str, position: int) -> Path:
-    """Where the result of one frame of a file waits; results made in another way never meet."""
-    made = json.dumps([job.origin.version, job.origin.settings, job.origin.phases_sha256], sort_keys=True)
-    way = hashlib.sha256(made.encode()).hexdigest()[:12]
-    return store / f"{digest}-{way}-{position:06d}.npz"
-
-
-def _finish(plan: _Plan, workers: int | None) -> list[InputResult]:
+def _finish(plan: WatchPlan, workers: int | None) -> list[InputResult]:
     """Do what an ordinary run of the folder does, with the frames that are there already."""
     inputs = plan.inputs()
     if not inputs:
@@ -274,7 +210,7 @@ def _fill_journal(job: Job, *, store: Path) -> None:
         for position in sorted(set(range(len(series))) - journal.done()):
             frame = series[position]
             digest, k = (sha256(files[frame.index]), 0) if files else (whole, frame.index)
-            place = _place(job, store, digest, k)
+            place = place_of(job, store, digest, k)
             result = load_record(place) if is_whole(place) else None
             # A file that is calibrated otherwise than its series is analysed again with it.
             if result is not None and (result.scale, result.frame_shape) == (frame.scale, frame.image.shape):
@@ -296,11 +232,11 @@ class _Live:
     lines: list[FrameLine] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
-    def take(self, path: Path, found: list[FrameLine] | Failure) -> None:
+    def take(self, path: Path, found: Arrived | Failure) -> None:
         if isinstance(found, Failure):
             self._say(found.message if path.name in found.message else f"{path.name}: {found.message}")
             return
-        for line in found:
+        for line in found.lines:
             self.lines.append(line)
             named = ", ".join(phase.phase for phase in line.phases) or "no phase"
             self.tell(f"{line.name}: {named} ({line.n_spots} spots, {line.n_unknown_spots} without a name)")
@@ -319,12 +255,13 @@ class _Live:
         self.messages.append(text)
         self.tell(text)
 
-    def write_page(self, *, over: bool = False) -> None:
+    def write_page(self, series: Mapping[Path, int] | None = None, *, over: bool = False) -> None:
         with writing(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         refresh_s = None if over else self.refresh_s
         title = f"{self.folder.resolve().name}, live" if not over else self.folder.resolve().name
-        write_live_page(self.out / LIVE_NAME, self.lines, self.messages, title=title, refresh_s=refresh_s)
+        shown = {folder.name: n for folder, n in (series or {}).items()}
+        write_live_page(self.out / LIVE_NAME, self.lines, self.messages, title=title, refresh_s=refresh_s, series=shown)
 
 
 def post_to(address: str) -> Call:

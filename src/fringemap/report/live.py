@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fringemap.report.atomic import write_text
 from fringemap.report.lines import phases_in_words
@@ -13,7 +14,7 @@ from fringemap.report.templates import render
 from fringemap.report.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fringemap.report.lines import FrameLine
@@ -24,7 +25,13 @@ _LATEST = 20
 
 
 def write_live_page(
-    path: Path, lines: Sequence[FrameLine], messages: Sequence[str], *, title: str, refresh_s: int | None
+    path: Path,
+    lines: Sequence[FrameLine],
+    messages: Sequence[str],
+    *,
+    title: str,
+    refresh_s: int | None,
+    series: Mapping[str, int] | None = None,
 ) -> None:
     """Write the page.
 
@@ -38,6 +45,8 @@ def write_live_page(
         What was called out, the latest last.
     refresh_s
         After how many seconds it loads itself anew; None once the run is over.
+    series
+        Folders beside the page with the tables of a series so far, and how many frames these hold.
 
     Raises
     ------
@@ -56,9 +65,18 @@ def write_live_page(
         "curves": [
             {"phase": phase, "colour": styles[phase].colour, "points": _points(lines, phase)} for phase in phases
         ],
+        "series": [_series_entry(path.parent / name, n) for name, n in (series or {}).items()],
         "latest": [_entry(line) for line in reversed(lines[-_LATEST:])],
     }
     write_text(path, render("live.html.j2", **values))
+
+
+def _series_entry(folder: Path, n_frames: int) -> dict[str, Any]:
+    figure = "figures/evolution.png"
+    address = quote(folder.name)
+    # With the number of frames in its address, a browser fetches the figure anew when it has changed.
+    shown = f"{address}/{figure}?{n_frames}" if (folder / figure).exists() else None
+    return {"name": folder.name, "n_frames": n_frames, "table": f"{address}/evolution.csv", "figure": shown}
 
 
 def _headline(lines: Sequence[FrameLine]) -> str:

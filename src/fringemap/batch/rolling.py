@@ -1,0 +1,180 @@
+"""The evolution of series while their frames arrive: the tables that a run over the frames so far would write."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from fringemap.batch.stored import is_whole, load_record
+from fringemap.batch.watched import place_of
+from fringemap.errors import ReadError
+from fringemap.io import read
+from fringemap.io.inputs import readable_files
+from fringemap.io.reading import parse_frames
+from fringemap.report.results import FIGURES_NAME
+from fringemap.report.run import RUN_NAME
+from fringemap.report.series_tables import TABLE_NAMES, write_series_tables
+from fringemap.series import SeriesFollower, summarise_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fringemap.batch.watched import WatchPlan
+    from fringemap.batch.work import Job
+    from fringemap.io import FrameSeries
+    from fringemap.records import FrameResult, Scale
+    from fringemap.settings import AnalysisSettings
+
+log = logging.getLogger(__name__)
+
+_LEAST_REST = 4.0
+"""While frames arrive, an update waits until this many times its last duration have passed: frames come first."""
+
+
+@dataclass(frozen=True)
+class _Sighting:
+    """A frame of a series: where its result waits, and what the series adds to it."""
+
+    place: Path
+    index: int
+    time_s: float | None
+    scale: Scale | None
+    frame_shape: tuple[int, int]
+
+
+@dataclass
+class _Rolling:
+    """One series as far as it is followed."""
+
+    settings: AnalysisSettings
+    taken: list[_Sighting] = field(default_factory=list)
+    follower: SeriesFollower = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.follower = SeriesFollower(self.settings.series)
+
+    def follow(self, frames: Sequence[_Sighting]) -> bool:
+        """Take the frames that are new, all anew if one came between the old ones; False if there was none."""
+        if self.taken != frames[: len(self.taken)]:
+            self.taken, self.follower = [], SeriesFollower(self.settings.series)
+        new = frames[len(self.taken) :]
+        for frame in new:
+            result = load_record(frame.place)
+            if _belongs(result, frame):
+                known = {"index": frame.index, "time_s": frame.time_s}
+                self.follower.add(summarise_frame(replace(result, **known)))
+            self.taken.append(frame)
+        return bool(new)
+
+
+def _belongs(result: FrameResult, frame: _Sighting) -> bool:
+    """Whether the file is calibrated as its series is; else it is analysed again at the end."""
+    return (result.scale, result.frame_shape) == (frame.scale, frame.frame_shape)
+
+
+class RollingEvolution:
+    """Keeps ``evolution.csv``, its sister tables and the figure of each series of a folder up to date.
+
+    Frames that are averaged are no frames of the files, so with ``bin_frames`` there is nothing to follow.
+    """
+
+    def __init__(self, plan: WatchPlan) -> None:
+        self._plan = plan
+        self._digests: dict[Path, str] = {}
+        self._series: dict[Path, _Rolling] = {}
+        self._stale = False
+        self._rest_until = 0.0
+        self.lengths: dict[Path, int] = {}
+        """Of each series with tables, by their folder, the number of frames in them."""
+
+    def note(self, path: Path, sha256: str) -> None:
+        """Take note of a file whose frames are analysed."""
+        self._digests[path] = sha256
+        self._stale = True
+
+    def update(self, *, hurry: bool) -> bool:
+        """Write what is new; in a hurry not every time. Says whether anything was written.
+
+        Raises
+        ------
+        OutputError
+            A table cannot be written.
+        """
+        start = time.monotonic()
+        if not self._stale or (hurry and start < self._rest_until):
+            return False
+        inputs = self._plan.inputs()
+        for folder in self.lengths.keys() - set(inputs.values()):
+            _remove(folder)
+            del self.lengths[folder]
+        written = [self._update(path, folder) for path, folder in inputs.items()]
+        self._stale = False
+        self._rest_until = time.monotonic() + _LEAST_REST * (time.monotonic() - start)
+        return any(written)
+
+    def _update(self, path: Path, folder: Path) -> bool:
+        job = self._plan.job(path, folder)
+        if job.settings.read.bin_frames > 1:
+            return False
+        rolling = self._series.setdefault(path, _Rolling(job.settings))
+        try:
+            if not rolling.follow(self._frames_so_far(job)):
+                return False
+        except ReadError as error:  # still being written; the next look may find it whole
+            log.info("%s", error)
+            return False
+        if len(rolling.follower) > 1:
+            _write(rolling, folder)
+            self.lengths[folder] = len(rolling.follower)
+        return len(rolling.follower) > 1
+
+    def _frames_so_far(self, job: Job) -> list[_Sighting]:
+        with read(job.path, settings=job.settings.read) as series:
+            files = readable_files(job.path) if job.path.is_dir() else [job.path]
+            if job.path.is_dir() and len(files) != series.n_frames_stored:
+                raise ReadError(f"{job.path.name} grew while it was opened; look again")
+            return [
+                _Sighting(place, index, time_s, series.scale, series.frame_shape)
+                for index, time_s in _numbers(series, job.settings.read.frames)
+                if (place := self._place(job, files, index)) is not None
+            ]
+
+    def _place(self, job: Job, files: Sequence[Path], index: int) -> Path | None:
+        file, k = (files[index], 0) if job.path.is_dir() else (job.path, index)
+        digest = self._digests.get(file)
+        place = None if digest is None else place_of(job, self._plan.store, digest, k)
+        return place if place is not None and is_whole(place) else None
+
+
+def _numbers(series: FrameSeries, frames: str) -> list[tuple[int, float | None]]:
+    """Number in the file and time of each frame that the settings choose."""
+    chosen = parse_frames(frames, series.n_frames_stored)
+    times = [None] * len(chosen) if series.times_s is None else series.times_s.tolist()
+    return list(zip(chosen, times, strict=True))
+
+
+def _remove(folder: Path) -> None:
+    """Remove what was written of a series that is none any more, since other files joined it."""
+    if (folder / RUN_NAME).exists():
+        return
+    for name in TABLE_NAMES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / FIGURES_NAME, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _write(rolling: _Rolling, folder: Path) -> None:
+    series = rolling.follower.finish(dose_rate=rolling.settings.read.dose_rate)
+    write_series_tables(series, folder)
+    if rolling.settings.report.figures:
+        # matplotlib is slow to import, and a run without figures does without.
+        from fringemap.report.rendering import write_figure
+        from fringemap.report.series_figures import draw_evolution
+
+        write_figure(draw_evolution(series, dpi=rolling.settings.report.dpi), folder / FIGURES_NAME / "evolution")
