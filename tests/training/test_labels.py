@@ -74,7 +74,7 @@ def test_the_smallest_label_is_3_by_3(rng):
 @pytest.mark.parametrize("angle", [0.0, 0.6, 1.5])
 def test_a_narrow_grain_makes_a_long_label_across_it(rng, angle):
     mask = ellipse_mask((120, 24), angle)
-    (label, _, spots), pattern, _ = drawn([wave(60.0, 70.0, 60.0, mask=mask)], rng)
+    (label, _, spots), _, _ = drawn([wave(60.0, 70.0, 60.0, mask=mask)], rng)
     places = np.argwhere(label).astype(float)
     values, vectors = np.linalg.eigh(np.cov(places.T))
     long_axis = vectors[:, 1]

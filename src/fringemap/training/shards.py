@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +192,7 @@ def read_sample(shard: NpzFile, number: int) -> Sample:
         target, table = shard[f"{number}/target"], shard[f"{number}/spots"]
         meta = json.loads(shard[f"{number}/meta"].tobytes())
         image = shard[f"{number}/image"]
-    except (KeyError, OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ReadError(f"sample {number} of a set cannot be read: {error}; make the set again") from error
     row, col, width, snr, visible = table.T
     spots = PatternSpots(row, col, width, snr, visible > 0)
@@ -198,10 +200,10 @@ def read_sample(shard: NpzFile, number: int) -> Sample:
 
 
 def _open_shard(path: Path) -> NpzFile:
-    try:
-        shard: NpzFile = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ReadError(f"{path} cannot be read: {error}; make the set again") from error
+    # Looked at first: numpy leaves a file open that it finds damaged.
+    if not zipfile.is_zipfile(path):
+        raise ReadError(f"{path} cannot be read: it is missing or cut off; make the set again")
+    shard: NpzFile = np.load(path, allow_pickle=False)
     return shard
 
 
