@@ -12,7 +12,7 @@ from fringemap.cli.options import split_list
 from fringemap.cli.telling import print_json
 
 if TYPE_CHECKING:
-    from fringemap.records import Structure
+    from fringemap.records import Reflections, Structure, ZonePattern
 
 
 @phases_app.command("list")
@@ -52,26 +52,91 @@ def _structure_as_json(s: Structure) -> dict[str, Any]:
 @phases_app.command("show")
 def phases_show_command(
     name: Annotated[str, typer.Argument(help="Name in the library, or a CIF", metavar="NAME")],
+    zone: Annotated[
+        str, typer.Option(help="Also the spots of this zone axis, such as 0,0,1 or '[1 -1 0]'", metavar="UVW")
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Draw the lines, and the zone's pattern: .png or .svg", metavar="FILE"),
+    ] = None,
     d_min: Annotated[float, typer.Option(help="Smallest d-spacing [Å]", min=0.3, metavar="ANGSTROM")] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
-    """Show a structure: cell, source, and its reflections with d, multiplicity and intensity."""
-    from fringemap.phases import compute_reflections, load_structure
+    """Show a structure: cell, source, its reflections with d, multiplicity and intensity, and a zone's pattern."""
+    from fringemap.phases import compute_reflections, load_structure, zone_pattern
+    from fringemap.phases.tables import parse_zone
 
     structure = load_structure(name)
     lines = compute_reflections(structure, d_min_angstrom=d_min)
-    rows = zip(lines.hkl.tolist(), lines.d_spacing, lines.multiplicity, lines.intensity, strict=True)
+    pattern = zone_pattern(structure, parse_zone(zone), d_min_angstrom=d_min) if zone else None
+    if out is not None:
+        from fringemap.report.rendering import write_picture
+        from fringemap.report.zone_pattern import draw_structure
+
+        write_picture(draw_structure(lines, pattern), out)
     if as_json:
-        listed = [{"hkl": h, "d_angstrom": d, "multiplicity": int(m), "intensity": i} for h, d, m, i in rows]
-        print_json({**_structure_as_json(structure), "reflections": listed})
+        listed = [
+            {"hkl": h, "d_angstrom": d, "multiplicity": int(m), "intensity": i}
+            for h, d, m, i in zip(lines.hkl.tolist(), lines.d_spacing, lines.multiplicity, lines.intensity, strict=True)
+        ]
+        print_json({**_structure_as_json(structure), "reflections": listed, "zone": _zone_as_json(pattern)})
         return
-    typer.echo(f"{structure.name}  {structure.formula}  {structure.space_group}")
-    typer.echo(f"cell         {' '.join(f'{x:g}' for x in structure.cell)}  [Å, degrees]")
+    typer.echo("\n".join([*_structure_in_words(structure), *_lines_table(lines), *_zone_table(pattern)]))
+    if out is not None:
+        typer.echo(f"Picture: {out}")
+
+
+def _structure_in_words(structure: Structure) -> list[str]:
     at = f"{structure.temperature_k:g} K" if structure.temperature_k else "not stated"
-    typer.echo(f"measured at  {at}\nsource       {structure.source}")
-    typer.echo(f"{'hkl':>12}  {'d [Å]':>8}  {'mult.':>5}  intensity")
-    for hkl, d, multiplicity, intensity in rows:
-        typer.echo(f"{' '.join(map(str, hkl)):>12}  {d:8.4f}  {multiplicity:5d}  {intensity:7.1f}")
+    return [
+        f"{structure.name}  {structure.formula}  {structure.space_group}",
+        f"cell         {' '.join(f'{x:g}' for x in structure.cell)}  [Å, degrees]",
+        f"measured at  {at}",
+        f"source       {structure.source or 'not stated'}",
+    ]
+
+
+def _lines_table(lines: Reflections) -> list[str]:
+    rows = zip(lines.hkl.tolist(), lines.d_spacing, lines.multiplicity, lines.intensity, strict=True)
+    return [
+        f"{'hkl':>12}  {'d [Å]':>8}  {'mult.':>5}  intensity",
+        *(f"{' '.join(map(str, hkl)):>12}  {d:8.4f}  {m:5d}  {intensity:7.1f}" for hkl, d, m, intensity in rows),
+    ]
+
+
+def _zone_rows(pattern: ZonePattern) -> list[dict[str, Any]]:
+    """One of each Friedel pair, with d and the angle from the first spot, clockwise."""
+    import numpy as np
+
+    turn = np.degrees(np.arctan2(pattern.g[:, 1], pattern.g[:, 0]))
+    # Rounding must not put a spot on the axis to the other side.
+    upper = (turn > -1e-6) & (turn < 180.0 - 1e-6)
+    return [
+        {
+            "hkl": pattern.hkl[row].tolist(),
+            "d_angstrom": 1.0 / float(np.hypot(*pattern.g[row])),
+            "angle_deg": abs(float(turn[row])),
+            "intensity": float(pattern.intensity[row]),
+            "extinct": bool(pattern.extinct[row]),
+        }
+        for row in np.flatnonzero(upper)
+    ]
+
+
+def _zone_as_json(pattern: ZonePattern | None) -> dict[str, Any] | None:
+    return None if pattern is None else {"uvw": pattern.uvw, "spots": _zone_rows(pattern)}
+
+
+def _zone_table(pattern: ZonePattern | None) -> list[str]:
+    if pattern is None:
+        return []
+    head = f"zone [{' '.join(map(str, pattern.uvw))}], one of each Friedel pair, angles clockwise from the first"
+    lines = [head, f"{'hkl':>12}  {'d [Å]':>8}  {'angle':>6}  |F|²"]
+    for row in _zone_rows(pattern):
+        plane = " ".join(map(str, row["hkl"]))
+        strength = "extinct" if row["extinct"] else f"{row['intensity']:.1f}"
+        lines.append(f"{plane:>12}  {row['d_angstrom']:8.4f}  {row['angle_deg']:6.1f}  {strength}")
+    return lines
 
 
 @phases_app.command("explain")

@@ -100,6 +100,25 @@ def parse_hkl(text: str) -> Hkl:
     return indices[0], indices[1], indices[2]
 
 
+def parse_zone(text: str) -> Hkl:
+    """Direction [uvw] from ``0,0,1``, ``001``, ``[1 -1 0]``: three indices, not all zero.
+
+    Raises
+    ------
+    StructureError
+        The text is no direction. Four indices are refused: those of a direction are not those of a plane.
+    """
+    try:
+        uvw = parse_hkl(text)
+    except StructureError:
+        uvw = (0, 0, 0)
+    apart = re.search(r"\d[\s,;]", text) is not None
+    four = len(re.findall(r"\d+" if apart else r"\d", text)) == 4
+    if not any(uvw) or four:
+        raise StructureError(f'"{text}" is no zone axis; write three whole numbers, such as 0,0,1 or [1 -1 0]')
+    return uvw
+
+
 def is_d_range(text: str) -> bool:
     """Whether a text has the form start:stop:step."""
     return _RANGE.fullmatch(text) is not None
