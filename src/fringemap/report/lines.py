@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,11 @@ def summarise_phases(lines: Sequence[FrameLine]) -> str:
     if len(lines) == 1:
         return "; ".join(_name_with_probability(phase, phase.phase) for phase in lines[0].phases)
     return "; ".join(f"{name} in {len(found)} of {len(lines)} frames" for name, found in phase_counts(lines).items())
+
+
+def phase_names(summary: str) -> list[str]:
+    """Names alone, from what `summarise_phases` made."""
+    return [re.sub(r" (\([^()]*\)|in \d+ of \d+ frames)$", "", part) for part in summary.split("; ") if part]
 
 
 def _name_with_probability(phase: PhaseLine, name: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import math
+from collections import Counter
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from fringemap.records import ScaleSource
 from fringemap.report.atomic import write_text
+from fringemap.report.lines import phase_names
 from fringemap.report.templates import render
 from fringemap.report.words import count
 
@@ -101,8 +103,20 @@ def write_index(path: Path, runs: Iterable[Mapping[str, Any]], *, title: str = "
         If the file cannot be written.
     """
     entries = [_index_entry(path.parent, run) for run in runs]
-    values = {"version": version("fringemap"), "title": title, "headline": _index_headline(entries), "runs": entries}
+    values = {
+        "version": version("fringemap"),
+        "title": title,
+        "headline": _index_headline(entries),
+        "runs": entries,
+        "phases": _counted(name for entry in entries for name in entry["names"]),
+        "statuses": _counted(entry["status"] for entry in entries),
+    }
     write_text(path, render("index.html.j2", **values))
+
+
+def _counted(words: Iterable[str]) -> list[tuple[str, int]]:
+    """Each word with how often it is there, in alphabetical order."""
+    return sorted(Counter(words).items(), key=lambda item: (item[0].casefold(), item[0]))
 
 
 _LEVELS = {"done": "green", "partly failed": "amber"}
@@ -123,6 +137,7 @@ def _index_entry(root: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         "n_spots": summary["n_spots"],
         "n_unknown": summary["n_unknown_spots"],
         "phases": summary["phases"] or "–",
+        "names": phase_names(str(summary["phases"] or "")),
         "pixel": f"{pixel:.5g}" if calibrated else "–",
         "remarks": "; ".join([*failed[:3], summary.get("warnings") or ""]).strip("; ") or "–",
     }
