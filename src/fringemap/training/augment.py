@@ -3,9 +3,9 @@
 What turning does to noise and to spots of one pixel says how a pattern may be turned. Interpolation averages
 neighbours: noise loses a third of its spread and a spot of one pixel more than half its height, so a network would
 learn what never comes. Nearest neighbours keep the law of noise, but drop some pixels and show others twice. So mirrors
-and quarter turns, which are exact, come always; other angles and sizes move each pixel of the first channel to its
-nearest place, where two meet the brighter stays, and where none comes, the nearest value fills the gap unless it is
-bright (it is shown elsewhere). The second channel is a mean of 5 x 5 bins, smooth enough to be interpolated.
+and quarter turns, which are exact, come always. For other angles and sizes the first channel is taken from nearest
+neighbours, but each bright pixel is moved to its own nearest place, and is shown at no other. The second channel is a
+mean of 5 x 5 bins, smooth enough to be interpolated.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from fringemap.spots.model import MARGIN
 Augmentation = Callable[[Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
 """From image (2, rows, cols), label and weight (1, rows, cols), with mates left of gx = 0, to changed ones."""
 
-# A gap is not filled with more than this score: what is brighter has its place elsewhere.
-_FILLING = 1.0
+# What is brighter than this score may be a spot: it gets its one place. Below it, nearest neighbours are good enough.
+_BRIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def turn(whole: Tensor, *, angle: float, scale: float) -> Tensor:
     turned = torch.where(inside, flat[:, source.clamp(min=0)], 0.0)
     target = _move(place, forward, rows, cols)
     kept = inside & (target[source.clamp(min=0)] == place)
-    brightest = torch.where(kept, turned[0], turned[0].clamp(max=_FILLING))
-    moved = target >= 0
+    brightest = torch.where(kept, turned[0], turned[0].clamp(max=_BRIGHT))
+    moved = (target >= 0) & (flat[0] > _BRIGHT)
     turned[0] = brightest.scatter_reduce(0, target[moved], flat[0][moved], "amax") * inside
     turned = turned.reshape(whole.shape)
     if len(whole) > 3:
@@ -230,6 +230,9 @@ def _vary(scores: Tensor, generator: torch.Generator, how: Physical) -> Tensor:
     noise = torch.randn(scores.shape, generator=generator)
     # Means of 5 x 5 bins go along with their neighbours, and so does the noise in them.
     noise[1:] = functional.avg_pool2d(noise[1:], 5, stride=1, padding=2, count_include_pad=True) * 5
+    # On the axis each pixel has its mate.
+    middle = noise.shape[1] // 2
+    noise[:, :middle, 0] = noise[:, middle + 1 :, 0].flip(1)
     return (gain * (scores + sigma * noise) / math.sqrt(1 + sigma**2) + offset) * looked_at
 
 
