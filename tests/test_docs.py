@@ -63,7 +63,7 @@ SETTING_FLAGS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     text = section(read_page("docs/commands.md"), name)
-    documented = {flag for cell in first_cells(text) for flag in re.findall(r"--?[a-z][a-z-]*", cell)}
+    documented = {flag for cell in first_cells(text) for flag in re.findall(r"--?[a-z][a-z0-9-]*", cell)}
     options = [p for p in COMMANDS[name].params if p.param_type_name == "option" and p.name != "help"]
     flags = {flag for option in options for flag in option.opts}
     # The settings have a page of their own.

@@ -275,17 +275,17 @@ class TrainSettings(Settings):
     """How a network is trained."""
 
     loss: Literal["entropy", "dice", "both"] = setting("both", "Cross-entropy, soft Dice, or their sum")
-    positive_weight: float = setting(1.0, "Weight of the spots' pixels in the cross-entropy", minimum=0.01, maximum=1e3)
+    positive_weight: float = setting(4.0, "Weight of the spots' pixels in the cross-entropy", minimum=0.01, maximum=1e3)
     augmentation: Literal["none", "physical", "paper"] = setting(
         "none", "Beyond mirrored and turned crops: physical changes of the pattern, or the paper's recipe"
     )
     epochs: int = setting(40, "Rounds at most", minimum=1)
     samples_per_epoch: int | None = setting(None, "Patterns drawn for one round; the whole set if left out", minimum=1)
     validation_samples: int = setting(48, "Patterns at most on which the Dice of a round is measured", minimum=1)
-    crop: int = setting(192, "Side of the square crops; 0 trains on whole patterns", unit="px", minimum=0, maximum=4096)
+    crop: int = setting(160, "Side of the square crops; 0 trains on whole patterns", unit="px", minimum=0, maximum=4096)
     crops_per_sample: int = setting(4, "Crops from each pattern that is read", minimum=1, maximum=64)
     batch: int = setting(8, "Crops in one step", minimum=1, maximum=1024)
-    learning_rate: float = setting(2e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
+    learning_rate: float = setting(4e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
     weight_decay: float = setting(1e-4, "Decay of the weights in AdamW", minimum=0.0, maximum=1.0)
     averaging: float = setting(
         0.998, "The model is a running average of the weights: share that stays at each step", minimum=0.0, maximum=1.0
@@ -294,6 +294,9 @@ class TrainSettings(Settings):
     minutes: float | None = setting(None, "End after this time with the best model so far", unit="min", minimum=0.0)
     threads: int = setting(1, "CPU threads", minimum=1, maximum=256)
     mixed_precision: bool = setting(True, "Compute in bfloat16 where there is a GPU")
+    empty_frames: int = setting(
+        400, "Frames without any crystal that are drawn to count the model's false spots", minimum=1
+    )
     seed: int = setting(0, "Seed of everything that is drawn", minimum=0)
 
 
@@ -508,8 +511,8 @@ elements = ["Li", "O"]
 
 The pattern is compared with the end of the path, folder by folder; `*` stands for anything within a name, `?` for one
 letter, `[0-9]` for one of these. An input is a file, or the folder of a numbered series as a whole. Where several
-tables match, later ones win, setting by setting. `settings.toml` of the run keeps all tables, `run.json` the settings that the
-input really had.
+tables match, later ones win, setting by setting. `settings.toml` of the run keeps all tables, `run.json` the settings
+that the input really had.
 """
 _TABLE_HEAD = ("| setting | option | default | unit | allowed | meaning |", "|---|---|---|---|---|---|")
 

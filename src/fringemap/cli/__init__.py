@@ -6,7 +6,7 @@ Options are made from the settings classes. Whatever is slow to import is import
 
 from __future__ import annotations
 
-from fringemap.cli import analysis, calibration, comparison, files, gui, phases, simulation
+from fringemap.cli import analysis, calibration, comparison, files, gui, phases, simulation, training
 from fringemap.cli.app import app, main
 
-__all__ = ["analysis", "app", "calibration", "comparison", "files", "gui", "main", "phases", "simulation"]
+__all__ = ["analysis", "app", "calibration", "comparison", "files", "gui", "main", "phases", "simulation", "training"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fringemap.training.networks import UNet
 
 # These may differ when a training goes on: they change when it ends and how fast it is, not what it computes.
-_FREE = ("minutes", "threads", "patience")
+_FREE = ("minutes", "threads", "patience", "empty_frames")
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,13 @@ class Progress:
 
     @property
     def best(self) -> Round | None:
-        """The round with the highest Dice; of equals, as at the start, the one with the smallest loss."""
-        return max(self.history, key=lambda r: (r.dice, -r.validation_loss), default=None)
+        """The round that ``rank`` puts first."""
+        return max(self.history, key=rank, default=None)
+
+
+def rank(one: Round) -> tuple[float, float]:
+    """By this rounds are compared: the Dice; of equals, as at the start, the smaller loss."""
+    return one.dice, -one.validation_loss
 
 
 def save_checkpoint(

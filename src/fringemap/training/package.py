@@ -254,11 +254,6 @@ def tabulate_rate(highest: FloatArray, n_megapixels: float) -> tuple[FloatArray,
     return logit[rising], np.log10(rate[rising] / n_megapixels)
 
 
-def empty_of(samples: Samples) -> list[Sample]:
-    """The samples in which nothing is labelled and nothing ignored as too faint to be seen."""
-    return [sample for sample in (samples[k] for k in range(len(samples))) if not len(getattr(sample, "spots", ()))]
-
-
 def _half_logit(model: Model, sample: Sample) -> Image:
     """Logit over the half pattern, without the mates."""
     logit = compute_logit(model, np.asarray(sample.image, np.float32))
