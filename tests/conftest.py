@@ -31,3 +31,9 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240611)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_phases_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Phases that whoever runs the tests has imported must not change an answer."""
+    os.environ["FRINGEMAP_PHASES"] = str(tmp_path_factory.mktemp("phases") / "none")

@@ -20,22 +20,32 @@ def phases_list_command(
     elements: Annotated[str, typer.Option(help="Only phases of these elements, such as Li,C,O", metavar="LIST")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
-    """List the built-in structures."""
-    from fringemap.phases import list_structures, load_structure
+    """List the built-in structures and the imported phases."""
+    from fringemap.phases import list_imported, list_structures, load_structure
+    from fringemap.records import Structure
 
     allowed = frozenset(split_list([elements]))
-    found = [load_structure(name) for name in list_structures()]
-    kept = [s for s in found if not allowed or s.elements <= allowed]
+    imported = list_imported()
+    own = [phase for phase in imported if isinstance(phase, Structure)]
+    # A table knows no elements.
+    tables = [] if allowed else [phase for phase in imported if not isinstance(phase, Structure)]
+    kept = [
+        (s, s in own) for s in [*map(load_structure, list_structures()), *own] if not allowed or s.elements <= allowed
+    ]
     if as_json:
-        print_json([_structure_as_json(s) for s in kept])
+        listed = [{**_structure_as_json(s), "imported": mine} for s, mine in kept]
+        listed += [{"name": t.phase, "lines": len(t), "imported": True} for t in tables]
+        print_json(listed)
         return
     typer.echo(
         f"{'name':14} {'formula':14} {'space group':16} {'a b c [Å], alpha beta gamma [degrees]':44} measured at"
     )
-    for s in kept:
+    for s, mine in kept:
         cell = " ".join(f"{x:.5g}" for x in s.cell)
         at = f"{s.temperature_k:.0f} K" if s.temperature_k else "-"
-        typer.echo(f"{s.name:14} {s.formula:14} {s.space_group:16} {cell:44} {at}")
+        typer.echo(f"{s.name:14} {s.formula:14} {s.space_group:16} {cell:44} {at}{'  imported' if mine else ''}")
+    for table in tables:
+        typer.echo(f"{table.phase:14} table of {len(table)} d-spacings  imported")
 
 
 def _structure_as_json(s: Structure) -> dict[str, Any]:
@@ -47,6 +57,60 @@ def _structure_as_json(s: Structure) -> dict[str, Any]:
         "temperature_k": s.temperature_k,
         "source": s.source,
     }
+
+
+@phases_app.command("import")
+def phases_import_command(
+    source: Annotated[
+        Path, typer.Argument(help="CIF, table of component, hkl, d, or folder of them", metavar="SOURCE")
+    ],
+    name: Annotated[str, typer.Option(help="What the phase is to be called", metavar="NAME")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an imported phase of the same name")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
+) -> None:
+    """Check phases and keep them in your own library; list, show and analyze then know them by name."""
+    from fringemap.errors import StructureError
+    from fringemap.phases import list_structures
+    from fringemap.phases.userlibrary import find_sources, import_phases
+
+    sources, failed = find_sources(source), []
+    if name and len(sources) > 1:
+        raise StructureError(f"{source} holds {len(sources)} files, so one name does not do; leave out --name")
+    imported = []
+    for path in sources:
+        try:
+            imported += import_phases(path, name=name, replace_old=replace, reserved=list_structures())
+        except StructureError as error:
+            if len(sources) == 1:
+                raise
+            failed.append(str(error))
+    if as_json:
+        print_json({"imported": [_as_plain(one) for one in imported], "failed": failed})
+    else:
+        for one in imported:
+            typer.echo(f"{one.name}: {one.facts}: {one.path}")
+            for remark in one.remarks:
+                typer.echo(f"{one.name}: mind: {remark}", err=True)
+    for message in failed:
+        typer.echo(message, err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@phases_app.command("remove")
+def phases_remove_command(
+    name: Annotated[str, typer.Argument(help="Name of an imported phase", metavar="NAME")],
+) -> None:
+    """Remove a phase from your own library."""
+    from fringemap.errors import StructureError
+    from fringemap.phases import list_structures
+    from fringemap.phases.userlibrary import key_of, remove_phase
+
+    if key_of(name) in map(key_of, list_structures()):
+        raise StructureError(
+            f'"{name}" is a built-in structure and stays; --absent {name} leaves it out of an analysis'
+        )
+    typer.echo(f"Removed {remove_phase(name)}")
 
 
 @phases_app.command("show")

@@ -12,7 +12,14 @@ from fringemap.phases.lattice import (
     reciprocal_basis,
     zone_axis,
 )
-from fringemap.phases.library import list_structures, load_folder, load_references, load_structure, structure_path
+from fringemap.phases.library import (
+    list_imported,
+    list_structures,
+    load_folder,
+    load_references,
+    load_structure,
+    structure_path,
+)
 from fringemap.phases.match import match_spots
 from fringemap.phases.reflections import (
     Extinction,
@@ -39,6 +46,7 @@ __all__ = [
     "extinction",
     "g_vectors",
     "hkl_of_g",
+    "list_imported",
     "list_structures",
     "load_folder",
     "load_references",

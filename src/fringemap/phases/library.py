@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +13,14 @@ import gemmi
 from fringemap.errors import StructureError
 from fringemap.phases.cif import read_cif
 from fringemap.phases.reflections import compute_reflections
-from fringemap.phases.tables import is_d_range, parse_d_range, read_d_table
+from fringemap.phases.tables import TABLE_SUFFIXES, is_d_range, parse_d_range, read_d_table
+from fringemap.phases.userlibrary import key_of, user_phases
 from fringemap.records import Reflections, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fringemap.settings import PhaseSettings
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 def list_structures() -> tuple[str, ...]:
@@ -31,7 +29,7 @@ def list_structures() -> tuple[str, ...]:
 
 
 def load_structure(name_or_path: str | Path) -> Structure:
-    """Load a built-in structure by its name, or the structure of a CIF.
+    """Load a built-in or imported structure by its name, or the structure of a CIF.
 
     Parameters
     ----------
@@ -47,7 +45,15 @@ def load_structure(name_or_path: str | Path) -> Structure:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.lower().endswith(".cif"):
         return read_cif(name_or_path)
-    return _library()[_find(text)][0]
+    found = _named(text)
+    if isinstance(found, Reflections):
+        raise StructureError(f"{found.phase} is a table of d-spacings without a cell; name a structure")
+    return found
+
+
+def list_imported() -> tuple[Structure | Reflections, ...]:
+    """Phases that the user has imported, structures and tables, in alphabetical order."""
+    return tuple(phase for _, (phase, _) in sorted(user_phases().items()))
 
 
 def load_folder(folder: str | Path) -> tuple[Structure, ...]:
@@ -91,6 +97,8 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
     """
     allowed = _check_elements(settings.elements)
     loaded = [item for name in settings.phases or list_structures() for item in _load(name)]
+    if not settings.phases:
+        loaded += list_imported()
     kept = [item for item in loaded if isinstance(item, Reflections) or not allowed or item.elements <= allowed]
     if not kept:
         raise StructureError(
@@ -123,22 +131,32 @@ def _library() -> dict[str, tuple[Structure, Path]]:
     """Built-in structures and their CIFs, by the key of the name."""
     folder = Path(__file__).parent / "structures"
     loaded = ((read_cif(path), path) for path in sorted(folder.glob("*.cif")))
-    return {_key(structure.name): (structure, path) for structure, path in loaded}
+    return {key_of(structure.name): (structure, path) for structure, path in loaded}
 
 
-def _key(name: str) -> str:
-    return re.sub(r"[\s·._-]+", "", name).casefold()
+def _named(name: str) -> Structure | Reflections:
+    """Built-in structure or imported phase that a user means."""
+    if key_of(name) in _library():
+        return _library()[key_of(name)][0]
+    imported = user_phases()
+    if key_of(name) in imported:
+        return imported[key_of(name)][0]
+    return _library()[_find(name, [_name_of(phase) for phase, _ in imported.values()])][0]
 
 
-def _find(name: str) -> str:
-    """Key of the structure that a user means."""
-    key = _key(name)
+def _name_of(phase: Structure | Reflections) -> str:
+    return phase.name if isinstance(phase, Structure) else phase.phase
+
+
+def _find(name: str, others: Iterable[str] = ()) -> str:
+    """Key of the built-in structure that a user means; ``others`` are further names to point out."""
+    key = key_of(name)
     if key in _library():
         return key
-    by_word = [known for known in list_structures() if key in map(_key, known.split())]
+    by_word = [known for known in list_structures() if key in map(key_of, known.split())]
     if len(by_word) == 1:
-        return _key(by_word[0])
-    names = {_key(known): known for known in list_structures()}
+        return key_of(by_word[0])
+    names = {key_of(known): known for known in [*list_structures(), *others]}
     close = by_word or [names[k] for k in difflib.get_close_matches(key, names, n=4, cutoff=0.5)]
     hint = f"did you mean {' or '.join(close)}? Otherwise name a CIF" if close else "name a CIF instead"
     raise StructureError(f'no structure is called "{name}"; {hint}; "fringemap phases list" shows all names')
@@ -153,9 +171,9 @@ def _load(name: str) -> tuple[Structure | Reflections, ...]:
         return read_d_table(path)
     if path.suffix.lower() == ".cif":
         return (read_cif(path),)
-    if path.is_dir() and _key(name) not in _library():
+    if path.is_dir() and key_of(name) not in _library():
         return load_folder(path)
-    return (load_structure(name),)
+    return (_named(name),)
 
 
 def _check_elements(symbols: Iterable[str]) -> frozenset[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 D_LIMITS_ANGSTROM = (0.3, 100.0)
 """What a d-spacing of a crystal can be; a value outside is a slip of the unit."""
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+
 MAX_RANGE = 1000
 """Most d-spacings in one range; more cannot be told apart in any diffractogram."""
 
