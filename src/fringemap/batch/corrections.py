@@ -65,8 +65,11 @@ def correct_result(
     Raises
     ------
     SettingsError
-        A correction names a spot that is not there, or a place where none can be.
+        A correction names a spot that is not there, or a place where none can be; or the frame's calibration knows a
+        shear, so that spots are not where they are shown.
     """
+    if result.scale.shear != 0.0:
+        raise SettingsError("spots of a frame whose calibration knows a shear cannot be corrected by hand yet")
     spots = result.spots
     for correction in corrections:
         spots = _apply(spots, correction, diffractogram)

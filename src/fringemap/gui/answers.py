@@ -36,13 +36,13 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(body.encode(), status, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def answer_pixels(image: Image, about: Mapping[str, Any]) -> Response:
-    """Answer with an image in 16 bits between its extremes, after a header in JSON.
+def answer_pixels(image: Image, about: Mapping[str, Any], *, limits: tuple[float, float] | None = None) -> Response:
+    """Answer with an image in 16 bits between its extremes, or these limits, after a header in JSON.
 
     The layout is: length of the header (uint32), header, padding to an even place, pixels (uint16); all little-endian.
     The header gains ``rows``, ``cols``, ``low`` and ``high``: a pixel p stands for ``low + p (high - low) / 65535``.
     """
-    low, high = (float(image.min()), float(image.max())) if image.size else (0.0, 0.0)
+    low, high = limits or ((float(image.min()), float(image.max())) if image.size else (0.0, 0.0))
     gain = _STEPS / (high - low) if high > low else 0.0
     steps = ((image - np.float32(low)) * np.float32(gain) + np.float32(0.5)).astype("<u2")
     rows, cols = image.shape

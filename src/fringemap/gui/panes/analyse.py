@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 OFTEN = ("elements", "phases", "false_spots", "match", "map", "frames", "frame_time_s", "d_min_angstrom")
 """Settings that stand at the top of the form, in this order."""
+_LABELS = {
+    "false_spots": "False spots a frame",
+    "d_min_angstrom": "Smallest d",
+    "d_max_angstrom": "Largest d",
+    "match": "Match spots by",
+    "map": "Map by",
+    "min_grain_nm": "Smallest grain",
+}
+"""Where the name of the setting alone says too little."""
 NOT_HERE = ("pixel_size_nm", "scale_sigma_percent", "figures", "pdf", "video", "dpi", "spectrum", "fps")
 """Settings that the page asks for elsewhere: the pixel size in its bar, pictures when they are exported."""
 
@@ -67,7 +76,7 @@ def _kind(hint: Any) -> tuple[str, list[str]]:
 
 def _label(name: str) -> str:
     words = knobs.flag_of(name)[2:].replace("-", " ")
-    return words[0].upper() + words[1:]
+    return _LABELS.get(name, words[0].upper() + words[1:])
 
 
 async def add_runs(request: Request) -> Response:

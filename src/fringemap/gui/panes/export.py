@@ -20,15 +20,12 @@ from fringemap.gui.answers import session_of, whole
 from fringemap.gui.panes.results import asked_result
 from fringemap.io import write_tif
 from fringemap.report import write_results
-from fringemap.report.figures import draw_diffractogram, draw_frame, draw_overlay, draw_overview, draw_profile
-from fringemap.report.rendering import to_png, to_svg
 from fringemap.report.run import RUN_NAME, to_plain
-from fringemap.report.series_figures import draw_evolution, draw_waterfall
 from fringemap.report.tables import write_phases_csv, write_profile_csv, write_spots_csv
 from fringemap.settings import settings_from_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from starlette.requests import Request
 
@@ -37,14 +34,8 @@ if TYPE_CHECKING:
     from fringemap.records import FrameResult
 
 _TABLES = {"spots": write_spots_csv, "phases": write_phases_csv, "profile": write_profile_csv}
-_FIGURES: dict[str, Callable[[FrameResult], Any]] = {
-    "overview": draw_overview,
-    "frame": draw_frame,
-    "diffractogram": draw_diffractogram,
-    "overlay": draw_overlay,
-    "profile": draw_profile,
-}
-_SERIES_FIGURES = {"evolution": draw_evolution, "waterfall": draw_waterfall}
+_FIGURES = ("overview", "frame", "diffractogram", "overlay", "profile")
+_SERIES_FIGURES = ("evolution", "waterfall")
 _drawing = threading.Lock()
 """matplotlib's style is one for the whole process."""
 
@@ -67,22 +58,25 @@ def export_figure(request: Request) -> Response:
     """Draw a figure as PNG or SVG."""
     session, run, result = asked_result(request)
     kind, form = request.query_params.get("kind", "overview"), request.query_params.get("format", "png")
-    write = {"png": to_png, "svg": to_svg}.get(form)
-    if write is None or kind not in (*_FIGURES, *_SERIES_FIGURES):
+    if form not in ("png", "svg") or kind not in (*_FIGURES, *_SERIES_FIGURES):
         raise SettingsError(f"there is no figure {kind!r} as {form!r}")
-    with _drawing:
-        picture = write(_draw(session, run, result, kind))
+    picture = _draw(session, run, result, kind, form)
     media = "image/png" if form == "png" else "image/svg+xml"
     return _download(picture, f"{_stem(run)}_{kind}.{form}", media)
 
 
-def _draw(session: Session, run: Run, result: FrameResult, kind: str) -> Any:
-    if kind in _FIGURES:
-        return _FIGURES[kind](result)
-    series = session.series_of(run)
-    if series is None:
-        raise SettingsError("a single frame has no evolution")
-    return _SERIES_FIGURES[kind](series)
+def _draw(session: Session, run: Run, result: FrameResult, kind: str, form: str) -> bytes:
+    # Slow to import, and the page opens without them.
+    from fringemap.report import figures, rendering, series_figures
+
+    write = rendering.to_png if form == "png" else rendering.to_svg
+    with _drawing:
+        if kind in _FIGURES:
+            return write(getattr(figures, f"draw_{kind}")(result))
+        series = session.series_of(run)
+        if series is None:
+            raise SettingsError("a single frame has no evolution")
+        return write(getattr(series_figures, f"draw_{kind}")(series))
 
 
 def export_data(request: Request) -> Response:

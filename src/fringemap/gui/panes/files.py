@@ -19,8 +19,6 @@ from fringemap.io import describe, read
 from fringemap.io.formats import ENDINGS
 from fringemap.io.inputs import is_numbered, readable_files
 from fringemap.records import Flag, Scale, ScaleSource
-from fringemap.report.panels import contrast
-from fringemap.report.rendering import pack_png
 from fringemap.report.words import calibration_badge
 from fringemap.spectrum import reduce_frame
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from fringemap.gui.root import Root
     from fringemap.gui.session import Session
+    from fringemap.records import Image
 
 THUMBNAIL_PX = 96
 SAMPLE_NAME, SAMPLE_SEED, SAMPLE_PX = "sample", 1, 1024
@@ -84,16 +83,19 @@ def show_thumbnail(request: Request) -> Response:
     place = session.place(request.query_params.get("name", ""), 0)
     with read(place.path, settings=place.settings) as series:
         picture = reduce_frame(series[0].image, most_px=THUMBNAIL_PX)
-    png = pack_png(_as_grey(picture))
-    return Response(png, media_type="image/png", headers={"cache-control": "max-age=3600"})
+    return Response(_as_png(picture), media_type="image/png", headers={"cache-control": "max-age=3600"})
 
 
-def _as_grey(picture: Any) -> Any:
-    from PIL import Image as Pillow  # slow to import, and the page opens without it
+def _as_png(picture: Image) -> bytes:
+    # Slow to import, and the page opens without them.
+    from PIL import Image as Pillow
+
+    from fringemap.report.panels import contrast
+    from fringemap.report.rendering import pack_png
 
     low, high = contrast(picture)
     grey = np.clip((picture - low) / max(high - low, 1e-12), 0.0, 1.0)
-    return Pillow.fromarray((255.0 * grey).astype(np.uint8))
+    return pack_png(Pillow.fromarray((255.0 * grey).astype(np.uint8)))
 
 
 def describe_input(request: Request) -> Response:

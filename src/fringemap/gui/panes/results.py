@@ -21,10 +21,10 @@ from fringemap.report.words import (
     format_area,
     format_error,
     format_formula,
-    format_plane,
     format_probability,
     format_rival,
     headline,
+    overlined_indices,
 )
 from fringemap.settings import settings_from_mapping
 from fringemap.spectrum import compute_profile
@@ -110,7 +110,7 @@ def _spot(result: FrameResult, row: int, match: SpotMatch, styles: Mapping[str, 
         "width": PER_NM * spots.width[row],
         "phase": phase,
         "colour": style_for(styles, phase).colour,
-        "hkl": format_plane(best.hkl) if best is not None and any(best.hkl) else "",
+        "hkl": f"({overlined_indices(best.hkl)})" if best is not None and any(best.hkl) else "",
         "deviation": None if best is None else best.deviation_percent,
         "probability": match.probability,
         "probability_text": format_probability(match.probability),
@@ -161,7 +161,9 @@ def show_map(request: Request) -> Response:
     found = next((one for one in result.maps if one.phase == phase), None)
     if found is None or layer not in ("amplitude", "mask"):
         raise SettingsError("there is no such map")
-    return answer_pixels(found.amplitude if layer == "amplitude" else found.mask.astype(np.float32), {})
+    if layer == "mask":
+        return answer_pixels(found.mask.astype(np.float32), {}, limits=(0.0, 1.0))
+    return answer_pixels(found.amplitude, {}, limits=(0.0, max(float(found.amplitude.max()), 1e-12)))
 
 
 def show_words(request: Request) -> Response:

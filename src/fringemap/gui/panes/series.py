@@ -9,7 +9,6 @@ from starlette.routing import Route
 
 from fringemap.errors import ReadError
 from fringemap.gui.answers import answer, answer_pixels, session_of
-from fringemap.report.series_figures import phase_evolutions, series_axis, waterfall
 from fringemap.report.series_words import drift_in_words, event_entries
 from fringemap.report.style import style_for
 from fringemap.report.words import format_formula
@@ -30,6 +29,8 @@ _DECADES = 2.5
 
 def show_series(request: Request) -> Response:
     """Tell how phases evolve; null where there are fewer than two results."""
+    from fringemap.report.series_figures import phase_evolutions, series_axis  # draws too, and is slow to import
+
     found = _asked(request)
     if found is None:
         return answer(None)
@@ -56,7 +57,7 @@ def _asked(request: Request) -> tuple[Session, Series, Mapping[str, PhaseStyle]]
     series = None if run is None else session.series_of(run)
     if run is None or series is None:
         return None
-    return session, series, session.styles_of_phases(run, [e.phase for e in phase_evolutions(series)])
+    return session, series, session.styles_of_phases(run, [e.phase for e in series.evolutions])
 
 
 def _curve(evolution: Evolution, styles: Mapping[str, PhaseStyle]) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def _curve(evolution: Evolution, styles: Mapping[str, PhaseStyle]) -> dict[str, 
 
 def show_waterfall(request: Request) -> Response:
     """Give the picture of d against frames: a column a frame, |g| from top to bottom."""
+    from fringemap.report.series_figures import waterfall
+
     found = _asked(request)
     if found is None:
         raise ReadError("there are fewer than two frames with results")

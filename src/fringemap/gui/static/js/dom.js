@@ -22,7 +22,10 @@ export function put(host, ...children) {
 export function tabs(sheets, { label, onChoose = () => {} } = {}) {
   const names = Object.keys(sheets);
   const buttons = names.map((name, k) =>
-    h("button", { role: "tab", id: `tab-${label}-${name}`, onclick: () => choose(name), onkeydown: (event) => {
+    h("button", { role: "tab", id: `tab-${label}-${name}`, onclick: (event) => {
+      choose(name);
+      if (event.detail) event.currentTarget.blur(); // after a click of the mouse arrows go on turning frames
+    }, onkeydown: (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
       event.stopPropagation();

@@ -180,6 +180,7 @@ async function refreshRuns() {
     if (JSON.stringify(runs) !== JSON.stringify(state.runs)) set({ runs });
     for (const run of runs) {
       const before = seen.get(`status ${run.run}`);
+      if (before && before !== run.status && run.status === "done" && run === mine) right.choose("Phases");
       if (before && before !== run.status && !["waiting", "running"].includes(run.status)) say(`${run.name}: ${run.status}${run.messages.length ? `: ${run.messages[0]}` : ""}`, run.status === "done" ? "good" : "bad");
       seen.set(`status ${run.run}`, run.status);
       seen.set(run.run, run.version);

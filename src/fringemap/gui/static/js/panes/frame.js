@@ -5,7 +5,7 @@ import { h, short } from "../dom.js";
 import { on, set, state } from "../store.js";
 import { PictureView } from "../view.js";
 
-const SIDES = [256, 512, 1024];
+const SIDES = [512, 1024, 256, 128];
 
 export function lengths(input) {
   const [y, x] = input.pixel_angstrom;
@@ -50,7 +50,8 @@ export function makeFrame() {
 
   function nextRegion() {
     if (!state.input) return;
-    const fitting = SIDES.filter((side) => side <= Math.min(...state.input.frame_shape));
+    const shortest = Math.min(...state.input.frame_shape);
+    const fitting = SIDES.filter((side) => side <= shortest);
     const next = fitting[state.region ? fitting.indexOf(state.region.side) + 1 : 0];
     if (!next) return void set({ region: null });
     const { row, col } = view.centre;

@@ -102,7 +102,7 @@ export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
     const q = h("input", { type: "range", min: "0", max: "1", step: "0.01", value: Math.sqrt(Math.min(state.qLimit, 1)), "aria-label": "Largest q-value", oninput: () => { set({ qLimit: Number(q.value) ** 2 }); qSaid.textContent = state.qLimit.toFixed(3); } });
     const qSaid = h("span", { class: "number" }, state.qLimit.toFixed(3));
     put(sensitivity, h("h3", {}, "On what is found"),
-      h("label", { class: "field", title: "Leaves weak spots out at once. For weaker ones than were found, raise False spots below and run again." }, "Sensitivity", slider), h("div", { class: "row" }, h("span", { class: "grow" }, said), apply),
+      h("label", { class: "field", title: "Leaves weak spots out at once. For weaker ones than were found, raise False spots below and run again." }, "Sensitivity", slider), h("div", { class: "row wrap" }, said, apply),
       h("label", { class: "field", title: "Phases whose expected share of false names is larger are left out at once" }, h("span", {}, "Significance: q up to ", qSaid), q));
   }
 

@@ -7,7 +7,7 @@ import { on, say, set, state, trying } from "../store.js";
 export function makeBar(host, { goTo, actions }) {
   const title = h("strong", { class: "title cut" }, "No file open");
   const badge = h("button", { class: "badge", title: "", "aria-haspopup": "dialog", onclick: () => actions.calibrate() }, "no scale");
-  const size = h("input", { type: "number", step: "any", min: "0", style: { width: "6.2rem" }, "aria-label": "Pixel size in nm per pixel", title: "Pixel size; Enter takes it, empty goes back to the file's own", onkeydown: (event) => { if (event.key === "Enter") give(); event.stopPropagation(); }, onchange: () => give() });
+  const size = h("input", { type: "number", step: "any", min: "0", style: { width: "7rem" }, "aria-label": "Pixel size in nm per pixel", title: "Pixel size; Enter takes it, empty goes back to the file's own", onkeydown: (event) => { if (event.key === "Enter") give(); event.stopPropagation(); }, onchange: () => give() });
   const slider = h("input", { id: "slider", type: "range", min: "0", max: "0", step: "1", "aria-label": "Frame", oninput: () => goTo(Number(slider.value)) });
   const place = h("span", { class: "number", style: { "min-width": "6.5rem" } });
   const play = h("button", { title: "Play or pause (space)", "aria-label": "Play", onclick: () => actions.play() }, "▶");

@@ -67,8 +67,8 @@ export function makePhases({ edit, phases, showCandidates }) {
   // --- phases laid over ---
 
   function showCompare() {
-    const name = h("input", { type: "text", list: "known-phases", placeholder: "phase, e.g. Li2CO3", "aria-label": "Phase to lay over", onkeydown: (event) => event.stopPropagation() });
-    const zone = h("input", { type: "text", placeholder: "zone, e.g. 0 0 1", "aria-label": "Zone axis; empty for rings", title: "Empty: rings. A zone axis: its spots; turn them with the slider", onkeydown: (event) => event.stopPropagation() });
+    const name = h("input", { type: "text", list: "known-phases", placeholder: "e.g. Li2CO3", "aria-label": "Phase to lay over", onkeydown: (event) => event.stopPropagation() });
+    const zone = h("input", { type: "text", placeholder: "rings, or 0 0 1", "aria-label": "Zone axis; empty for rings", title: "Empty: rings. A zone axis: its spots; turn them with the slider", onkeydown: (event) => event.stopPropagation() });
     const add = async () => {
       const colour = OVERLAY_COLOURS[state.overlays.length % OVERLAY_COLOURS.length];
       const query = { phase: name.value, d_min: 1 };
@@ -76,7 +76,7 @@ export function makePhases({ edit, phases, showCandidates }) {
       if (found) set({ overlays: [...state.overlays, { ...found, colour, angle: 0, weakest: 3, labelAngle: -0.3 - 0.45 * state.overlays.length }] });
     };
     put(compare, h("h3", {}, "Lay a phase over the diffractogram"),
-      h("form", { onsubmit: (event) => { event.preventDefault(); add(); } }, h("div", { class: "field", style: { "grid-template-columns": "1fr 1fr auto" } }, name, zone, h("button", { type: "submit" }, "Add"))),
+      h("form", { onsubmit: (event) => { event.preventDefault(); add(); } }, h("div", { class: "field", style: { "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)" } }, name, zone), h("button", { type: "submit" }, "Lay over")),
       state.overlays.map((overlay, k) => h("div", { class: "card", style: { "--colour": overlay.colour } },
         h("div", { class: "row" }, h("strong", { class: "grow" }, `${formula(overlay.phase)} ${overlay.uvw ? `[${overlay.uvw.join(" ")}]` : "rings"}`), h("button", { class: "bare", "aria-label": `Remove ${overlay.phase}`, onclick: () => { set({ overlays: state.overlays.filter((_, i) => i !== k) }); showCompare(); } }, "✕")),
         overlay.uvw ? h("label", { class: "field" }, "Turn (°)", h("input", { type: "range", min: "-180", max: "180", step: "0.5", value: (overlay.angle * 180) / Math.PI, "aria-label": "Rotation of the zone pattern in degrees", oninput: (event) => { overlay.angle = (Number(event.target.value) * Math.PI) / 180; set({ overlays: [...state.overlays] }); } }))
