@@ -112,7 +112,8 @@ def analyze_inputs(
     text = settings_to_toml(settings, files)
     with _overview(out, text, ledger, failed), choose_executor(jobs, workers, scheduler) as executor:
         threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
-        jobs = [replace(job, threads=threads, resume=resume, keep_frames=keep_frames) for job in jobs]
+        ahead = 0 if scheduler else executor.n_workers
+        jobs = [replace(job, threads=threads, resume=resume, keep_frames=keep_frames, ahead=ahead) for job in jobs]
         # Workers on other machines were started in other folders.
         run_jobs([_with_whole_paths(job) for job in jobs] if scheduler else jobs, executor, ledger)
     return [*ledger.in_order(), *failed]

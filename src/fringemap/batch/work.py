@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.journal import Journal, Origin, fingerprint, read_origin
+from fringemap.batch.read_ahead import read_ahead
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
 from fringemap.io import read, sha256
 from fringemap.pipeline import analyze_frame, load_phases
@@ -70,6 +71,8 @@ class Job:
     """Results of the same origin are kept."""
     keep_frames: bool = False
     """The results of the frames stay in the journal when the files are written."""
+    ahead: int = 0
+    """So many frames on, the disk is asked to read; 0 where the next frames are others' on other machines."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +276,10 @@ def _analyze_into_journal(task: Analyze) -> Failure | None:
 
 def _analyzed(job: Job, series: FrameSeries, position: int) -> FrameResult:
     references = references_for(job.settings, job.origin.phases_sha256)
-    result = analyze_frame(series[position], references, settings=job.settings, workers=job.threads)
+    frame = series[position]
+    if job.ahead:
+        read_ahead(series, position + job.ahead, job.settings.read)
+    result = analyze_frame(frame, references, settings=job.settings, workers=job.threads)
     return replace(result, warnings=(*series.warnings, *result.warnings))
 
 
