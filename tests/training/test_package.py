@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fringemap.errors import SettingsError
+from fringemap.settings import NetworkSettings
+from fringemap.spots.model import Model, check_model, run_model
+from fringemap.spots.unet import compute_logit
+from fringemap.training import package
+from fringemap.training.networks import make_network
+from fringemap.training.package import (
+    TOLERANCE,
+    PackageInfo,
+    count_logits,
+    dice_by_threshold,
+    tabulate_rate,
+    write_package,
+)
+from made_samples import MadeSamples, empty_samples
+
+NETWORK = NetworkSettings(base_width=2)
+INFO = PackageInfo("made", "1", ({"name": "made", "licence": "none"},), "none", {"seed": 0}, {"best_round": 3})
+VALIDATION = MadeSamples(4)
+
+
+def seeing_network():
+    """A network without training that passes its input on: the logit is near the score of the brightest bin."""
+    torch.manual_seed(0)
+    network = make_network(NETWORK).eval()
+    with torch.no_grad():
+        network.head.weight.normal_(std=0.5)
+    return network
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The same network at full precision and in 8 bits; exported once, which takes its time."""
+    made: dict[bool, Model] = {}
+    plain = package.export_onnx
+
+    def export_once(network, path):
+        if not made:
+            return plain(network, path)
+        shutil.copy(made[False].folder / "model.onnx", path)
+        return float(made[False].about["metrics"]["export_difference_logit"])
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(package, "export_onnx", export_once)
+    for int8 in (False, True):
+        folder = tmp_path_factory.mktemp("package")
+        made[int8] = write_package(
+            seeing_network(),
+            folder,
+            settings=NETWORK,
+            validation=VALIDATION,
+            empty=empty_samples(4),
+            info=INFO,
+            int8=int8,
+        )
+    patch.undo()
+    return made
+
+
+@pytest.mark.parametrize("shape", [(64, 32), (32, 96), (128, 160)])
+def test_the_exported_network_computes_what_the_trained_one_does(packages, shape):
+    image = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        wanted = seeing_network()(image)[:, 0].numpy()
+    got = np.concatenate([run_model(packages[False], one[None].numpy()) for one in image])
+    assert np.abs(wanted).max() > 0.5
+    np.testing.assert_allclose(got, wanted, atol=TOLERANCE)
+
+
+def test_a_package_says_what_its_use_and_its_making_depend_on(packages):
+    about = json.loads((packages[False].folder / "model.json").read_text(encoding="utf-8"))
+    assert about["metrics"]["best_round"] == 3
+    assert about["metrics"]["export_difference_logit"] <= TOLERANCE
+    assert about["training"]["sets"] == [{"name": "made", "licence": "none"}]
+    assert about["input"]["stride_px"] == 32
+    assert about["calibration"]["n_patterns"] == 4
+    assert len(about["test_vectors"]) == 2
+    assert check_model(packages[False]) <= TOLERANCE
+
+
+def test_eight_bits_are_smaller_and_their_loss_is_said(packages):
+    small, large = ((packages[k].folder / "model.onnx").stat().st_size for k in (True, False))
+    assert small < large
+    metrics = packages[True].about["metrics"]
+    assert 0 <= metrics["dice"] <= 1
+    assert metrics["dice_float32"] == pytest.approx(packages[False].about["metrics"]["dice"], abs=1e-5)
+    assert check_model(packages[True]) < 1.0
+
+
+def test_the_threshold_is_that_of_the_best_dice(packages):
+    model = packages[False]
+    dice = dice_by_threshold(count_logits(model, VALIDATION))
+    assert dice.max() == pytest.approx(model.about["metrics"]["dice"], abs=1e-5)
+    # Counted plainly at the threshold.
+    found = true = both = 0
+    for k in range(len(VALIDATION)):
+        sample = VALIDATION[k]
+        logit = compute_logit(model, sample.image.astype(np.float32))[:, -sample.label.shape[1] :]
+        above = logit > model.threshold
+        found, true, both = found + above.sum(), true + sample.label.sum(), both + (above & (sample.label > 0)).sum()
+    assert 2 * both / (found + true) == pytest.approx(dice.max(), abs=1e-3)
+
+
+def test_a_package_without_patterns_to_judge_it_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="needs validation patterns"):
+        write_package(seeing_network(), tmp_path, settings=NETWORK, validation=VALIDATION, empty=[], info=INFO)
+
+
+def test_the_rate_of_false_spots_follows_an_exponential_tail_beyond_the_counts(rng):
+    # 100 a megapixel above 0, a tenth of that every 2.
+    highest = rng.exponential(2 / np.log(10), 5000)
+    logit, rate = tabulate_rate(highest, 50.0)
+    assert (np.diff(logit) > 0).all()
+    assert (np.diff(rate) < 0).all()
+    for at in (0.5, 2.0, 5.0, 7.0):
+        assert np.interp(at, logit, rate) == pytest.approx(2 - at / 2, abs=0.25)
+
+
+@pytest.mark.parametrize("highest", [[], [-1.0], [0.5, 2.0, -3.0]])
+def test_few_false_spots_still_make_a_table_that_falls(highest):
+    logit, rate = tabulate_rate(np.array(highest), 10.0)
+    assert len(logit) >= 2
+    assert (np.diff(logit) > 0).all()
+    assert (np.diff(rate) < 0).all()
+    assert rate[0] >= np.log10(max(len(highest), 1) / 10) - 1e-9
+
+
+def test_finding_spots_imports_no_torch(packages):
+    code = (
+        "import sys, numpy as np\n"
+        "from fringemap.records import Frame, Scale, ScaleSource\n"
+        "from fringemap.settings import SpotSettings\n"
+        "from fringemap.spectrum import compute_diffractogram\n"
+        "from fringemap.spots import find_spots\n"
+        "image = np.random.default_rng(0).normal(100, 10, (128, 128)).astype(np.float32)\n"
+        "frame = Frame(image, Scale((0.4, 0.4), 0.0, ScaleSource.USER), 'noise')\n"
+        "find_spots(compute_diffractogram(frame), settings=SpotSettings(detector='unet', model=sys.argv[1]))\n"
+        "assert 'onnxruntime' in sys.modules\n"
+        "print([name for name in ('torch', 'onnx', 'optuna', 'matplotlib') if name in sys.modules])\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(packages[False].folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
