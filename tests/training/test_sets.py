@@ -14,7 +14,7 @@ from fringemap.phases import list_structures, load_structure
 from fringemap.settings import AnalysisSettings, SpotSettings
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots.pattern import make_pattern
-from fringemap.training import sets, shards
+from fringemap.training import sets
 from fringemap.training.drawing import draw_frame, draw_sample, draw_samples
 from fringemap.training.recipes import RECIPES, find_recipe
 from fringemap.training.samples import Sample, no_spots
@@ -207,13 +207,20 @@ def test_samples_of_several_shapes_keep_their_shapes(tmp_path):
     assert found.take([2, 0])[0].label.shape == (7, 40)
 
 
-def test_few_shards_are_open_at_a_time_and_a_set_can_be_sent_to_another_process(tmp_path, monkeypatch):
+def test_a_shard_is_what_numpy_reads(small_set):
+    with np.load(small_set.folder / "shard-00001.npz", allow_pickle=False) as shard:
+        np.testing.assert_array_equal(shard["5/image"], small_set[5].image)
+        np.testing.assert_array_equal(shard["5/target"] == 1, small_set[5].label > 0)
+        np.testing.assert_array_equal(shard["5/target"] < 2, small_set[5].weight > 0)
+        assert json.loads(shard["5/meta"].tobytes()) == small_set[5].meta
+
+
+def test_samples_of_many_shards_keep_their_order_and_a_set_can_be_sent_to_another_process(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "_SHARD_SIZE", 2)
     found = write_samples(
         tmp_path / "set", [made_sample(str(i), value=i) for i in range(20)], licence="CC0", shares={"train": 1.0}
     )
     assert [float(sample.image[0, 0, 0]) for sample in found] == list(range(20))
-    assert len(found._cache) <= shards._OPEN_SHARDS
     assert float(pickle.loads(pickle.dumps(found))[13].image[0, 0, 0]) == 13
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
-import zlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,12 +24,10 @@ from fringemap.training.samples import PatternSpots, Sample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from numpy.lib.npyio import NpzFile
 
 FORMAT = 1
 RECORD = "set.json"
 SPLITS = ("train", "validation", "test")
-_OPEN_SHARDS = 4
 
 
 def split_sources(sources: Iterable[str], shares: Mapping[str, float]) -> dict[str, str]:
@@ -71,21 +68,20 @@ class SampleSet:
     """What ``set.json`` says."""
     numbers: tuple[int, ...]
     """Of the samples, within the whole set."""
-    _cache: OrderedDict[str, NpzFile] = field(default_factory=OrderedDict, compare=False, repr=False)
+    _shards: dict[str, Shard] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Sample:
         number = self.numbers[index]
-        return read_sample(self._shard_of(number), number)
+        name = shard_name(number // int(self.record["shard_size"]))
+        if name not in self._shards:
+            self._shards[name] = index_shard(self.folder / name)
+        return read_sample(self._shards[name], number)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the open files: another process opens its own."""
-        return {"folder": self.folder, "record": self.record, "numbers": self.numbers, "_cache": OrderedDict()}
 
     def source(self, index: int) -> str:
         """The frame that a sample comes from, without reading the sample."""
@@ -104,20 +100,11 @@ class SampleSet:
             raise SettingsError(f"There is no side of a split called {name!r}; choose one of {', '.join(SPLITS)}.")
         side = split_sources(self.record["sources"], shares)
         numbers = tuple(number for number in self.numbers if side[self.record["sources"][number]] == name)
-        return SampleSet(self.folder, self.record, numbers, self._cache)
+        return SampleSet(self.folder, self.record, numbers, self._shards)
 
     def take(self, numbers: Sequence[int]) -> SampleSet:
         """Some of the samples, by their place here."""
-        return SampleSet(self.folder, self.record, tuple(self.numbers[i] for i in numbers), self._cache)
-
-    def _shard_of(self, number: int) -> NpzFile:
-        name = shard_name(number // int(self.record["shard_size"]))
-        if name not in self._cache:
-            while len(self._cache) >= _OPEN_SHARDS:
-                self._cache.popitem(last=False)[1].close()
-            self._cache[name] = _open_shard(self.folder / name)
-        self._cache.move_to_end(name)
-        return self._cache[name]
+        return SampleSet(self.folder, self.record, tuple(self.numbers[i] for i in numbers), self._shards)
 
 
 def open_set(folder: str | Path) -> SampleSet:
@@ -180,31 +167,62 @@ def write_shard(path: Path, first: int, samples: Sequence[Sample]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
 
 
-def read_sample(shard: NpzFile, number: int) -> Sample:
-    """One sample of an open shard.
+@dataclass(frozen=True)
+class Shard:
+    """Where the arrays of a shard begin; no file is kept open."""
+
+    path: Path
+    starts: Mapping[str, int]
+    """First byte of each array."""
+
+
+def index_shard(path: Path) -> Shard:
+    """Look up where a shard keeps its arrays.
+
+    Raises
+    ------
+    ReadError
+        It is missing or cut off.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            starts = {member.filename.removesuffix(".npy"): _start(file, member) for member in archive.infolist()}
+    except (OSError, ValueError, struct.error, zipfile.BadZipFile) as error:
+        raise ReadError(f"{path} cannot be read: {error}; make the set again") from error
+    return Shard(path, starts)
+
+
+def _start(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """First byte of an uncompressed member, behind its header, name and extra field."""
+    file.seek(member.header_offset + 26)
+    n_name, n_extra = struct.unpack("<HH", file.read(4))
+    return int(member.header_offset + 30 + n_name + n_extra)
+
+
+def read_sample(shard: Shard, number: int) -> Sample:
+    """One sample of a shard.
 
     Raises
     ------
     ReadError
         The shard is damaged or lacks the sample.
     """
+    names = ("image", "target", "spots", "meta")
     try:
-        target, table = shard[f"{number}/target"], shard[f"{number}/spots"]
-        meta = json.loads(shard[f"{number}/meta"].tobytes())
-        image = shard[f"{number}/image"]
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ReadError(f"sample {number} of a set cannot be read: {error}; make the set again") from error
+        with shard.path.open("rb") as file:
+            image, target, table, meta = (_read_array(file, shard.starts[f"{number}/{name}"]) for name in names)
+        about = json.loads(meta.tobytes())
+    except (KeyError, OSError, ValueError) as error:
+        raise ReadError(f"{shard.path}: sample {number} cannot be read: {error}; make the set again") from error
     row, col, width, snr, visible = table.T
     spots = PatternSpots(row, col, width, snr, visible > 0)
-    return Sample(image, target & np.uint8(1), (target < 2).astype(np.uint8), spots, meta)
+    return Sample(image, target & np.uint8(1), (target < 2).astype(np.uint8), spots, about)
 
 
-def _open_shard(path: Path) -> NpzFile:
-    # Looked at first: numpy leaves a file open that it finds damaged.
-    if not zipfile.is_zipfile(path):
-        raise ReadError(f"{path} cannot be read: it is missing or cut off; make the set again")
-    shard: NpzFile = np.load(path, allow_pickle=False)
-    return shard
+def _read_array(file: IO[bytes], start: int) -> np.ndarray[Any, Any]:
+    file.seek(start)
+    array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
 
 
 def _replace(path: Path, content: bytes) -> None:
