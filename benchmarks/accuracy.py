@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy.py [--quick] [--only SECTION] [--seed S] [--out FILE] [--page PAGE]
 
-Frames come from ``fringemap.simulate`` with their exact truth; ``judging`` says what counts as found. Every section
-draws from its own generator, so that one run alone gives the figures of the full run. ``--page`` renews the tables of a
-page between its marks ``<!-- table NAME -->`` and ``<!-- end -->``.
+Frames come from ``fringemap.simulate`` with their exact truth; ``fringemap.training.judging`` says what counts as
+found. Every section draws from its own generator, so that one run alone gives the figures of the full run. ``--page``
+renews the tables of a page between its marks ``<!-- table NAME -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fringemap.settings import MapSettings, PhaseSettings, SpotSettings
 from fringemap.simulate import random_scene, simulate_frame
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots import find_spots
-from judging import Judged, join_errors, judge
+from fringemap.training.judging import Judged, join_errors, judge
 from known_frames import (
     CALM,
     DIAMETERS,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import accuracy
-import judging
 import known_frames
 from fringemap.records import Scale, ScaleSource, Spots, TrueSpots, Truth
 from fringemap.simulate import PlaneWave, plane_wave_frame
+from fringemap.training import judging
 
 SHAPE, PIXEL, LIMITS = (256, 256), (0.4, 0.4), (1.0, 12.0)
 

@@ -117,20 +117,41 @@ def friedel_distance(gx: float, gy: float, other_x: FloatArray, other_y: FloatAr
 
 
 def judge(truth: Truth, spots: Spots, *, frame_shape: tuple[int, int], d_limits: tuple[float, float]) -> Judged:
-    """Pair found spots with true ones, the most significant first; each target counts once."""
+    """Pair found spots with true ones, and measure how far off the right ones are."""
     targets = make_targets(truth.spots, d_limits=d_limits)
-    step = bin_size(frame_shape, truth.scale)
+    target_of, cause = pair_spots(truth.spots, targets, spots, step=bin_size(frame_shape, truth.scale))
+    errors = measure_errors(truth, spots, targets, target_of)
+    return Judged(truth.spots, targets, spots, target_of, cause, errors)
+
+
+def pair_spots(
+    true: TrueSpots, targets: Targets, spots: Spots, *, step: tuple[float, float]
+) -> tuple[IntArray, tuple[str, ...]]:
+    """Pair found spots with targets, the most significant first; each target counts once.
+
+    Parameters
+    ----------
+    step
+        Distance of neighbouring bins along (gy, gx) [1/Å].
+
+    Returns
+    -------
+    target_of
+        Target of each found spot, -1 if it is false; (n,). It does not depend on less significant spots, so a list cut
+        at a higher score has the same verdicts.
+    cause
+        What a false spot is near to, as in ``Judged``.
+    """
     target_of = np.full(len(spots), -1, np.int64)
     cause = [""] * len(spots)
     for i in np.argsort(-spots.score, kind="stable"):
-        near = _targets_at(float(spots.gx[i]), float(spots.gy[i]), truth.spots, targets, step)
+        near = _targets_at(float(spots.gx[i]), float(spots.gy[i]), true, targets, step)
         free = [t for t in near if t not in target_of]
         if free:
             target_of[i] = free[0]
         else:
-            cause[i] = "split" if near else _why_false(i, spots, truth.spots, targets, step)
-    errors = measure_errors(truth, spots, targets, target_of)
-    return Judged(truth.spots, targets, spots, target_of, tuple(cause), errors)
+            cause[i] = "split" if near else _why_false(i, spots, true, targets, step)
+    return target_of, tuple(cause)
 
 
 def _targets_at(gx: float, gy: float, true: TrueSpots, targets: Targets, step: tuple[float, float]) -> list[int]:
@@ -204,7 +225,8 @@ def wave_bound(snr: float, covariance: FloatArray) -> FloatArray:
     ----------
     .. [1] D. C. Rife and R. R. Boorstyn, IEEE Trans. Inf. Theory 20 (1974) 591, doi:10.1109/TIT.1974.1055282.
     """
-    return np.linalg.inv(covariance) / (2 * np.pi * snr) ** 2
+    bound: FloatArray = np.linalg.inv(covariance) / (2 * np.pi * snr) ** 2
+    return bound
 
 
 def measure_errors(truth: Truth, spots: Spots, targets: Targets, target_of: IntArray) -> np.ndarray:
