@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from fringemap.maps import compute_maps
-from fringemap.phases import load_references, match_spots
+from fringemap.phases import added_phases, load_references, match_spots
 from fringemap.records import FrameResult
 from fringemap.settings import AnalysisSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
@@ -96,6 +96,7 @@ def analyze_frame(
         mean_counts=diffractogram.mean_counts,
         seconds=seconds,
         flags=diffractogram.flags,
+        warnings=_said_of_phases(settings),
     )
 
 
@@ -109,6 +110,14 @@ def analyze_series(
     """Analyse frame after frame, as they come; memory holds one."""
     for frame in frames:
         yield analyze_frame(frame, references, settings=settings, workers=workers)
+
+
+def _said_of_phases(settings: AnalysisSettings) -> tuple[str, ...]:
+    """Tell of phases that nobody asked for."""
+    added = added_phases(settings.phases)
+    if not added:
+        return ()
+    return (f"{' and '.join(added)} are considered as well, since the specimen is so cold; --absent leaves them out",)
 
 
 def _draw_pictures(

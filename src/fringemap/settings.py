@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 FILES = "files"
 """Where a settings file holds the settings of single inputs."""
-_UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent")
+_UNIT_ENDINGS = ("_nm", "_s", "_angstrom", "_percent", "_k")
 
 
 def setting(
@@ -139,6 +139,18 @@ class PhaseSettings(Settings):
         "START:STOP:STEP in Å; the whole library if empty",
     )
     elements: tuple[str, ...] = setting((), "Elements that can be present; phases with any other are left out")
+    present: tuple[str, ...] = setting(
+        (), "Phases that are surely in the sample: added to the list, and found more readily (posterior)"
+    )
+    absent: tuple[str, ...] = setting((), "Phases that cannot be in the sample: left out")
+    temperature_k: float | None = setting(
+        None,
+        "Temperature of the specimen: cells are moved to it, and below 180 K ice joins a list of phases; as measured by "
+        "their sources if not given",
+        unit="K",
+        minimum=0.1,
+        maximum=2000.0,
+    )
     match: Literal["posterior", "tolerance", "nearest"] = setting(
         "posterior",
         "posterior: zones of grains with one common scale, with probabilities; tolerance: within the errors of fit and "

@@ -13,6 +13,7 @@ from fringemap.phases.lattice import (
     zone_axis,
 )
 from fringemap.phases.library import (
+    added_phases,
     list_imported,
     list_structures,
     load_folder,
@@ -35,6 +36,7 @@ from fringemap.phases.tables import parse_d_range, parse_hkl, read_d_table
 
 __all__ = [
     "Extinction",
+    "added_phases",
     "angle_between",
     "cell_volume",
     "compute_reflections",

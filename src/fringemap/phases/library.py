@@ -14,6 +14,7 @@ from fringemap.errors import StructureError
 from fringemap.phases.cif import read_cif
 from fringemap.phases.reflections import compute_reflections
 from fringemap.phases.tables import TABLE_SUFFIXES, is_d_range, parse_d_range, read_d_table
+from fringemap.phases.thermal import COLD_K, ICE, at_temperature
 from fringemap.phases.userlibrary import key_of, user_phases
 from fringemap.records import Reflections, Structure
 
@@ -81,7 +82,8 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
     settings
         ``phases``: library names, CIFs, folders of CIFs, CSV tables of component, hkl, d, or ranges start:stop:step
         in Å; the whole library if empty. ``elements``: structures with any other element are left out; tables stay,
-        since they know no elements. ``min_intensity_percent``: as in ``compute_reflections``.
+        since they know no elements. ``present`` and ``absent`` are added and taken away, ``temperature_k`` moves cells
+        and below 180 K adds ice to a list. ``min_intensity_percent``: as in ``compute_reflections``.
     d_min_angstrom
         Smallest d-spacing [Å].
 
@@ -95,15 +97,7 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
     StructureError
         A name is unknown, a file unusable, or nothing is left to compare with.
     """
-    allowed = _check_elements(settings.elements)
-    loaded = [item for name in settings.phases or list_structures() for item in _load(name)]
-    if not settings.phases:
-        loaded += list_imported()
-    kept = [item for item in loaded if isinstance(item, Reflections) or not allowed or item.elements <= allowed]
-    if not kept:
-        raise StructureError(
-            f"no phase consists of {', '.join(sorted(allowed))} alone; allow more elements or name other phases"
-        )
+    kept = _at_temperature(_choose(settings), settings.temperature_k)
     references = [
         _above(item, d_min_angstrom)
         if isinstance(item, Reflections)
@@ -113,6 +107,42 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
         for item in kept
     ]
     return _with_distinct_names(references)
+
+
+def _choose(settings: PhaseSettings) -> list[Structure | Reflections]:
+    """What the list of phases, the elements, and what is surely there or not leave to compare with."""
+    allowed = _check_elements(settings.elements)
+    loaded = [item for name in settings.phases or list_structures() for item in _load(name)]
+    if not settings.phases:
+        loaded += list_imported()
+    loaded = [item for item in loaded if isinstance(item, Reflections) or not allowed or item.elements <= allowed]
+    absent = {key_of(_name_of(item)) for name in settings.absent for item in _load(name)}
+    for name in (*settings.present, *added_phases(settings)):
+        known = {key_of(_name_of(item)) for item in loaded}
+        loaded += [item for item in _load(name) if key_of(_name_of(item)) not in known]
+    kept = [item for item in loaded if key_of(_name_of(item)) not in absent]
+    if not kept:
+        listed = ", ".join(sorted(allowed))
+        why = f"no phase consists of {listed} alone" if allowed else "no phase is left"
+        raise StructureError(f"{why}; allow more elements, name other phases, or rule out fewer")
+    return kept
+
+
+def added_phases(settings: PhaseSettings) -> tuple[str, ...]:
+    """Name what joins a user's list by itself: ice, where the specimen is so cold that water freezes on it."""
+    cold = settings.temperature_k is not None and settings.temperature_k < COLD_K
+    if not cold or not settings.phases:
+        return ()
+    ruled_out = {key_of(name) for name in (*settings.absent, *settings.phases, *settings.present)}
+    return tuple(name for name in ICE if key_of(name) not in ruled_out)
+
+
+def _at_temperature(phases: Iterable[Structure | Reflections], kelvin: float | None) -> list[Structure | Reflections]:
+    """Give structures their cells at a temperature; tables of d-spacings stay, for nobody knows what they are of."""
+    return [
+        at_temperature(phase, kelvin) if kelvin is not None and isinstance(phase, Structure) else phase
+        for phase in phases
+    ]
 
 
 def structure_path(name: str) -> Path:

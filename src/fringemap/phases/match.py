@@ -13,6 +13,7 @@ from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
 from fringemap.phases.posterior import explain_spots
 from fringemap.phases.tolerance import match_within_tolerance
+from fringemap.phases.userlibrary import key_of
 from fringemap.records import Flag, Match, SpotMatch
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ def match_spots(
     elif settings.match == "nearest":
         named = match_nearest(spots, references, scale=scale)
     elif settings.match == "posterior":
-        certain = _standard(references, settings.internal_standard)
+        standard = _standard(references, settings.internal_standard)
+        certain = tuple(dict.fromkeys([*standard, *_present(references, settings.present)]))
         priors = distortion_priors(scale.sigma)
-        for number in certain:
+        for number in standard:
             priors = ((1.0, fit_distortion(spots, references[number], scale_sigma=scale.sigma)),)
         explanation = explain_spots(
             spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
@@ -88,6 +90,12 @@ def _standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:
             return (number,)
     known = ", ".join(reflections.phase for reflections in references)
     raise SettingsError(f"the internal standard {name} is not among the phases considered ({known}); add it to them")
+
+
+def _present(references: Sequence[Reflections], names: Sequence[str]) -> tuple[int, ...]:
+    """Which of the references the user has named as surely there; a file may have brought a name of its own."""
+    wanted = {key_of(name) for name in names}
+    return tuple(number for number, one in enumerate(references) if key_of(one.phase) in wanted)
 
 
 def _refuse() -> SpotMatch:
