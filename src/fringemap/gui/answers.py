@@ -101,6 +101,20 @@ def whole(request: Request, name: str, default: int | None = None) -> int:
     return int(value)
 
 
+def given_number(asked: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    """Read a finite number of a body.
+
+    Raises
+    ------
+    SettingsError
+        It is missing or none.
+    """
+    value = asked.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise SettingsError(f"{name} = {value!r} is no number")
+    return value
+
+
 async def tell_error(_request: Request, error: Exception) -> Response:
     """Turn an error of ours into its sentence."""
     status = 404 if isinstance(error, ReadError) else 422

@@ -82,7 +82,12 @@ class Runs:
         with self._lock:
             self._closed = True
             self._lock.notify_all()
+            worker = self._worker
             self._end_worker()
+        if self._thread is not None:
+            self._thread.join(10)
+        if worker is not None and worker.stdout is not None:
+            worker.stdout.close()
 
     def add(self, name: str, settings: dict[str, dict[str, Any]]) -> Run:
         """Put a run at the end of the queue."""
@@ -226,6 +231,7 @@ class Runs:
             yield message
             if message["event"] == "ended":
                 return
+        worker.stdout.close()
         yield {"event": "ended", "status": "stopped", "messages": ["the process that analysed it ended"]}
 
     def _take(self, key: str, message: dict[str, Any]) -> None:

@@ -128,4 +128,6 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise OutputError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --port") from error
+    # From now on a browser that comes early waits instead of being sent away.
+    listener.listen()
     return listener

@@ -44,7 +44,14 @@ def do_run(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     try:
         settings = settings_from_mapping(job["settings"])
         results = analyze_inputs(
-            [Path(job["path"])], Path(job["out"]), settings=settings, resume=True, keep_frames=True, progress=progress
+            [Path(job["path"])],
+            Path(job["out"]),
+            settings=settings,
+            # One core is left to the page.
+            workers=max((os.cpu_count() or 2) - 1, 1),
+            resume=True,
+            keep_frames=True,
+            progress=progress,
         )
     except FringemapError as error:
         return {"event": "ended", "run": job["run"], "status": "failed", "messages": [str(error)]}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fringemap.gui.runs import Run
     from fringemap.gui.session import Session
 
-OFTEN = ("elements", "phases", "false_spots", "match", "map", "frames", "frame_time_s", "d_min_angstrom")
+OFTEN = ("elements", "phases", "sensitivity", "match", "map", "frames", "frame_time_s", "d_min_angstrom")
 """Settings that stand at the top of the form, in this order."""
 _LABELS = {
     "false_spots": "False spots a frame",

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from fringemap.batch.corrections import Correction
 from fringemap.errors import SettingsError
-from fringemap.gui.answers import answer, body_of, session_of
+from fringemap.gui.answers import answer, body_of, given_number, session_of
 from fringemap.gui.frames import STAND_IN
 from fringemap.gui.panes.files import describe_named
 from fringemap.gui.session import GivenScale
@@ -36,7 +36,7 @@ async def correct(request: Request) -> Response:
 
 
 def _correct(session: Session, asked: dict[str, Any]) -> None:
-    name, frame, op = str(asked.get("name", "")), int(asked.get("frame", 0)), asked.get("op")
+    name, frame, op = str(asked.get("name", "")), int(given_number(asked, "frame", 0)), asked.get("op")
     session.root.find(name)
     run = session.runs.latest(name)
     if run is None:
@@ -55,9 +55,8 @@ def _correction(asked: dict[str, Any]) -> Correction:
     known = {f.name for f in fields(Correction)}
     given = {key: asked[key] for key in known & asked.keys()}
     for key in _NUMBERS:
-        if key in given and not (isinstance(given[key], int | float) and np.isfinite(given[key])):
-            raise SettingsError(f"{key} = {given[key]!r} is no number")
-    return Correction(**given)
+        given[key] = given_number(asked, key, 0.0)
+    return Correction(**{**given, "phase": str(asked.get("phase", ""))})
 
 
 async def calibrate(request: Request) -> Response:
@@ -67,13 +66,14 @@ async def calibrate(request: Request) -> Response:
 
 
 def _calibrate(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
-    name, frame = str(asked.get("name", "")), int(asked.get("frame", 0))
+    name, frame = str(asked.get("name", "")), int(given_number(asked, "frame", 0))
+    gx, gy = given_number(asked, "gx"), given_number(asked, "gy")
     structure = load_structure(str(asked.get("phase", "")))
     hkl = _indices(asked.get("hkl"))
     reference = float(d_spacings(structure.cell, np.array([hkl]))[0])
     place = session.place(name, frame)
     diffractogram = session.frames.diffractogram(place)
-    spot = measure_at(diffractogram, gx=float(asked["gx"]) / PER_NM, gy=float(asked["gy"]) / PER_NM)
+    spot = measure_at(diffractogram, gx=gx / PER_NM, gy=gy / PER_NM)
     measured, sigma = float(spot.d_spacing[0]), float(spot.d_sigma[0])
     if not np.isfinite(sigma):
         raise SettingsError("no spot can be measured there; point at a sharp one")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from fringemap.errors import FringemapError, OutputError, SettingsError
-from fringemap.gui.answers import answer, body_of, session_of
+from fringemap.gui.answers import answer, body_of, given_number, session_of
 from fringemap.gui.frames import STAND_IN
 from fringemap.gui.root import UPLOADS_NAME, free_path
 from fringemap.gui.session import GivenScale
@@ -138,12 +138,8 @@ async def give_scale(request: Request) -> Response:
     session, asked = session_of(request), await body_of(request)
     name = str(asked.get("name", ""))
     session.root.find(name)
-    size = asked.get("pixel_size_nm")
-    given = (
-        None
-        if size is None
-        else GivenScale(_positive(size), float(asked.get("sigma_percent") or DEFAULT_SIGMA_PERCENT))
-    )
+    size, sigma = asked.get("pixel_size_nm"), given_number(asked, "sigma_percent", DEFAULT_SIGMA_PERCENT)
+    given = None if size is None else GivenScale(_positive(size), sigma)
     session.give_scale(name, given)
     return answer(await run_in_threadpool(describe_named, session, name))
 
