@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 import numpy as np
 import pytest
+import typer
 
 import fringemap
 from drawn_inputs import PIXEL_ANGSTROM, draw_lif, write_lif
 from fringemap import cli
+from fringemap.batch import InputResult
+from fringemap.cli.telling import tell_results
+from fringemap.report.tables import Failure
 from fringemap.settings import (
     AnalysisSettings,
     MapSettings,
@@ -247,3 +251,15 @@ def test_an_unknown_phase_to_show_ends_with_2(run: Run) -> None:
 
 def test_the_version_is_printed(run: Run) -> None:
     assert run("--version")[:2] == (0, f"fringemap {fringemap.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [([3], ", frame 3"), ([3, 5], ", frames 3, 5"), (list(range(2, 102)), ", 100 frames from 2 to 101")],
+)
+def test_frames_that_fail_alike_are_named_in_one_line(frames: list[int], said: str, capsys, tmp_path: Path) -> None:
+    failures = tuple(Failure("stack.mrc", n, "ReadError", "is torn") for n in frames)
+    result = InputResult(tmp_path / "stack.mrc", None, None, {}, failures)
+    with pytest.raises(typer.Exit):
+        tell_results([result], tmp_path)
+    assert f"stack.mrc{said}: is torn" in capsys.readouterr().err.splitlines()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from fringemap.batch import InputResult
+    from fringemap.report.tables import Failure
 
 
 def tell_results(results: Sequence[InputResult], out: Path, *, as_json: bool = False) -> None:
@@ -43,14 +44,26 @@ def _tell_result(result: InputResult) -> None:
     name = result.path.name
     for warning in result.warnings:
         typer.echo(f"{name}: warning: {warning}", err=True)
+    by_message: dict[str, list[Failure]] = {}
     for failure in result.failures:
-        frame = "" if failure.frame is None else f", frame {failure.frame}"
-        said = failure.message.startswith((f"{name} ", f"{name}:", failure.input)) and not frame
-        typer.echo(failure.message if said else f"{name}{frame}: {failure.message}", err=True)
+        by_message.setdefault(failure.message, []).append(failure)
+    for message, alike in by_message.items():
+        frames = _frames_in_words([failure.frame for failure in alike if failure.frame is not None])
+        said = message.startswith((f"{name} ", f"{name}:", alike[0].input)) and not frames
+        typer.echo(message if said else f"{name}{frames}: {message}", err=True)
     if result.folder is not None:
         named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
         spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
         typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
+
+
+def _frames_in_words(frames: Sequence[int]) -> str:
+    """Frames that failed alike, in one phrase: a fault of a stack seldom spares its other frames."""
+    if len(frames) < 2:
+        return f", frame {frames[0]}" if frames else ""
+    if len(frames) < 6:
+        return f", frames {', '.join(map(str, frames))}"
+    return f", {len(frames)} frames from {min(frames)} to {max(frames)}"
 
 
 def result_as_json(result: InputResult) -> dict[str, Any]:
