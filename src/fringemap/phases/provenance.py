@@ -33,8 +33,8 @@ the measurement where the source states one; most others are at room temperature
 *Lines* are the five strongest with d above 1 Å: hkl, d in Å, and multiplicity × |F|² with electron scattering factors,
 the strongest being 100.
 
-Missing because no atoms could be had from a trustworthy source: LiPF6, Li2SO4, Li2C2O4, LiSi, Li21Si5 and its
-kin (Li17Si4), Li4SiO4, NaOH, NaPF6. Give a CIF of your own for these.
+Missing because no atoms could be had from a trustworthy source: Li2SO4, Li2C2O4, LiSi, Li21Si5 and its kin (Li17Si4),
+Li4SiO4, NaOH, NaPF6. For these, import a CIF of your own: `fringemap phases import`.
 """
 
 
