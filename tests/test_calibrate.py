@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from drawn_inputs import write_lif
+from fringemap.batch import analyze
 from fringemap.batch.calibrate import calibrate_input
 from fringemap.errors import CalibrationError
-from fringemap.settings import AnalysisSettings, ReadSettings
+from fringemap.io import calibration_to_text
+from fringemap.records import ScaleSource
+from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,23 @@ def test_bornite_is_calibrated_without_any_pixel_size(shared_data: Data) -> None
     found = calibrate_input(shared_data("hrtem/SL_Bornite_011.png"), "bornite high")
     assert found.stated_pixel_size_angstrom is None
     assert found.pixel_size_angstrom == pytest.approx((0.87, 0.87), rel=0.04)
+
+
+def test_a_calibrated_frame_is_measured_at_its_true_scale(shared_data: Data, tmp_path: Path) -> None:
+    titanate = shared_data("formats/BTO_crystal_1.dm4")
+    file = tmp_path / "bto.toml"
+    file.write_text(calibration_to_text(calibrate_input(titanate, "BaTiO3")), encoding="utf-8")
+    settings = AnalysisSettings(
+        read=ReadSettings(calibration=str(file)), phases=PhaseSettings(phases=("BaTiO3", "SrTiO3"))
+    )
+    result = analyze(titanate, settings=settings)
+    assert result.scale.source is ScaleSource.CALIBRATED
+    assert result.scale.shear != 0.0
+    named = next(phase for phase in result.match.phases if phase.phase == "BaTiO3")
+    assert named.scale == pytest.approx(1.0, abs=0.004)
+    off = [abs(spot.best.deviation_percent) for spot in result.match.spots if spot.best is not None]
+    assert max(off) < 2.5
+    assert sorted(off)[len(off) // 2] < 0.5
 
 
 def test_a_square_pattern_that_fits_at_several_pixel_sizes_is_refused(shared_data: Data) -> None:
