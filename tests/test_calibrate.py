@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from drawn_inputs import write_lif
-from fringemap.batch import analyze
+from fringemap.batch import analyze, analyze_inputs
 from fringemap.batch.calibrate import calibrate_input
-from fringemap.errors import CalibrationError
+from fringemap.batch.replay import replay_run
+from fringemap.errors import CalibrationError, FringemapError
 from fringemap.io import calibration_to_text
 from fringemap.records import ScaleSource
-from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings
+from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings, ReportSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +88,28 @@ def test_one_standard_must_be_named(tmp_path: Path) -> None:
         calibrate_input(write_lif(tmp_path / "a.mrc"))
     with pytest.raises(CalibrationError, match="name one standard"):
         calibrate_input(tmp_path / "a.mrc", "Au", ring_angstrom=2.0)
+
+
+def test_a_run_keeps_its_calibration_and_another_one_is_not_mixed_with_it(tmp_path: Path) -> None:
+    frame, file = write_lif(tmp_path / "a.mrc"), tmp_path / "c.toml"
+    file.write_text(calibration_to_text(calibrate_input(frame, "LiF")), encoding="utf-8")
+    settings = AnalysisSettings(
+        read=ReadSettings(calibration=str(file)),
+        phases=PhaseSettings(phases=("LiF",), match="tolerance"),
+        report=ReportSettings(figures=False),
+    )
+    (result,) = analyze_inputs([frame], tmp_path / "out", settings=settings, workers=1)
+    run = json.loads((tmp_path / "out" / "a" / "run.json").read_text(encoding="utf-8"))
+    assert run["calibration"]["standard"] == "LiF"
+    assert result.summary["scale_source"] == "calibrated"
+    assert not replay_run(tmp_path / "out" / "a" / "run.json", tmp_path / "again", workers=1).differences
+    file.write_text(file.read_text(encoding="utf-8") + "# another\n", encoding="utf-8")
+    with pytest.raises(FringemapError, match="the calibration file has another content"):
+        analyze_inputs([frame], tmp_path / "out", settings=settings, workers=1, resume=True)
+
+
+def test_a_missing_calibration_file_ends_a_run_before_anything_is_written(tmp_path: Path) -> None:
+    settings = AnalysisSettings(read=ReadSettings(calibration=str(tmp_path / "nowhere.toml")))
+    with pytest.raises(CalibrationError, match=r"nowhere.toml cannot be read"):
+        analyze_inputs([write_lif(tmp_path / "a.mrc")], tmp_path / "out", settings=settings, workers=1)
+    assert not (tmp_path / "out" / "a").exists()

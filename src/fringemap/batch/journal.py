@@ -12,21 +12,22 @@ import json
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fringemap.batch.executors import installed_version
 from fringemap.batch.stored import is_whole, load_record, save_record
+from fringemap.io import read_calibration, sha256
 from fringemap.report.atomic import write_text, writing
 from fringemap.report.run import RUN_NAME, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from fringemap.records import FrameResult, Reflections
-    from fringemap.settings import AnalysisSettings
+    from fringemap.settings import AnalysisSettings, ReadSettings
 
 FOLDER_NAME = ".frames"
 _ORIGIN_NAME = "origin.json"
@@ -44,6 +45,8 @@ class Origin:
     """Of the reflections that the settings lead to: files of structures may change while their names stay."""
     input_sha256: str = ""
     """Empty where only the rest is compared."""
+    calibration_sha256: str = ""
+    """Of the calibration file; empty without one."""
 
     def differences(self, other: Origin) -> list[str]:
         """Say what differs from another origin, the input left aside: "maps.map: otsu, was amplitude"."""
@@ -54,6 +57,8 @@ class Origin:
             found += [f"{section}.{n}: {_said(mine.get(n))}, was {_said(theirs.get(n))}" for n in changed]
         if not found and self.phases_sha256 != other.phases_sha256:
             found.append("the files that define phases have another content")
+        if not found and self.calibration_sha256 != other.calibration_sha256:
+            found.append("the calibration file has another content")
         return found
 
 
@@ -68,10 +73,27 @@ def _said(value: Any) -> str:
 
 
 def origin_of(settings: AnalysisSettings, references: Sequence[Reflections]) -> Origin:
-    """Describe what results with these settings and phases depend on besides their input."""
+    """Describe what results with these settings and phases depend on besides their input.
+
+    Raises
+    ------
+    CalibrationError
+        The settings name a calibration file that cannot be used.
+    """
     # Through text and back, so that it equals what is read from a file.
     plain = json.loads(json.dumps(to_plain(settings)))
-    return Origin(installed_version(), plain, fingerprint(references))
+    return Origin(
+        installed_version(), plain, fingerprint(references), calibration_sha256=_calibration_sha256(settings.read)
+    )
+
+
+def _calibration_sha256(settings: ReadSettings) -> str:
+    if not settings.calibration:
+        return ""
+    path = Path(settings.calibration).expanduser()
+    # Before anything is written, so that one wrong name does not fail every input by itself.
+    read_calibration(path)
+    return sha256(path)
 
 
 def fingerprint(references: Sequence[Reflections]) -> str:
@@ -176,7 +198,8 @@ def read_origin(path: Path) -> Origin | None:
 
 
 def _origin_of_run(run: dict[str, Any]) -> Origin:
-    return Origin(run["fringemap"], run["settings"], run["phases_sha256"], run["inputs"][0]["sha256"])
+    made = Origin(run["fringemap"], run["settings"], run["phases_sha256"], run["inputs"][0]["sha256"])
+    return dataclasses.replace(made, calibration_sha256=run.get("calibration_sha256", ""))
 
 
 def earlier_origins(folder: Path) -> list[Origin]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from fringemap.batch.journal import Journal, Origin, fingerprint, read_origin
 from fringemap.batch.read_ahead import read_ahead
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
-from fringemap.io import read, sha256
+from fringemap.io import read, read_calibration, sha256
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult
 from fringemap.report import Failure, write_results
@@ -373,6 +373,15 @@ def _described(series: FrameSeries) -> dict[str, Any]:
     }
 
 
+def _calibration(opened: Opened) -> dict[str, Any]:
+    """What the calibration file said, if there is one."""
+    name = opened.job.settings.read.calibration
+    if not name:
+        return {}
+    found = read_calibration(Path(name).expanduser())
+    return {"calibration": found, "calibration_sha256": opened.origin.calibration_sha256}
+
+
 def _provenance(opened: Opened) -> dict[str, Any]:
     path = opened.job.path
     return {
@@ -380,6 +389,7 @@ def _provenance(opened: Opened) -> dict[str, Any]:
         "inputs": [{"path": str(path.absolute()), "sha256": opened.origin.input_sha256}],
         "settings": opened.job.settings,
         "phases_sha256": opened.origin.phases_sha256,
+        **_calibration(opened),
         "series": opened.series,
         "versions": {name: version(name) for name in ("numpy", "scipy", "gemmi", "rosettasciio")},
     }
