@@ -10,7 +10,8 @@
     }
 
 ``frame`` is a path from the folder of the label file. Either one of a Friedel pair may be given. An ignored spot is
-neither wanted nor counted as false.
+neither wanted nor counted as false. ``strokes``, which may be missing, are those of a brush and an eraser, drawn over
+the circles one after another: ``{"erases": false, "radius_per_nm": 0.05, "gx_per_nm": [..], "gy_per_nm": [..]}``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,18 @@ from fringemap.errors import OutputError, ReadError
 FORMAT = "fringemap spot labels"
 VERSION = 1
 SUFFIX = ".spots.json"
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One stroke of a round brush, or of an eraser, and of its mate."""
+
+    gx: tuple[float, ...]
+    """Places that the middle of the brush passed [1/nm]."""
+    gy: tuple[float, ...]
+    radius: float
+    """Of the brush [1/nm]."""
+    erases: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Circles:
     frame_index: int = 0
     licence: str = ""
     author: str = ""
+    strokes: tuple[Stroke, ...] = ()
+    """Drawn over the circles, in this order."""
 
     @property
     def source(self) -> str:
@@ -70,7 +85,8 @@ def read_circles(path: str | Path) -> Circles:
         circles = _circles(content)
     except (KeyError, TypeError, ValueError) as error:
         raise ReadError(f"{path}: a label is incomplete or no number ({error}); correct or remove it") from error
-    if circles.pixel_size_nm <= 0 or circles.frame_index < 0 or any(r <= 0 for r in circles.radius):
+    radii = (*circles.radius, *(stroke.radius for stroke in circles.strokes))
+    if circles.pixel_size_nm <= 0 or circles.frame_index < 0 or any(r <= 0 for r in radii):
         raise ReadError(f"{path}: pixel size and radii must be above 0, the frame's index 0 or more; correct them")
     return circles
 
@@ -97,6 +113,11 @@ def write_circles(path: str | Path, circles: Circles) -> None:
             for gx, gy, radius, ignored in columns
         ],
     }
+    if circles.strokes:
+        content["strokes"] = [
+            {"erases": s.erases, "radius_per_nm": s.radius, "gx_per_nm": s.gx, "gy_per_nm": s.gy}
+            for s in circles.strokes
+        ]
     path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     try:
@@ -120,4 +141,12 @@ def _circles(content: dict[str, Any]) -> Circles:
         frame_index=int(content.get("frame_index", 0)),
         licence=str(content.get("licence", "")),
         author=str(content.get("author", "")),
+        strokes=tuple(_stroke(one) for one in content.get("strokes", ())),
     )
+
+
+def _stroke(content: dict[str, Any]) -> Stroke:
+    gx, gy = (tuple(float(x) for x in content[name]) for name in ("gx_per_nm", "gy_per_nm"))
+    if len(gx) != len(gy):
+        raise ValueError(f"a stroke has {len(gx)} places along gx, {len(gy)} along gy")
+    return Stroke(gx, gy, float(content["radius_per_nm"]), bool(content.get("erases", False)))

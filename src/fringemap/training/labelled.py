@@ -24,6 +24,7 @@ from fringemap.training.labels import is_within, paint_labels, round_forms
 from fringemap.training.pictures import cut_half, radius_of, score_picture
 from fringemap.training.samples import PatternSpots, Sample, no_spots
 from fringemap.training.shards import SPLITS, open_set, split_sources
+from fringemap.training.strokes import draw_strokes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,6 +150,8 @@ def sample_from_circles(circles: Circles, *, folder: Path, settings: AnalysisSet
     spots = PatternSpots(row, col, width, np.full(len(row), np.nan), ~np.asarray(circles.ignored, bool))
     spots = spots.take(is_within(row, col, pattern.valid))
     label, weight = paint_labels(spots, round_forms(spots.width), pattern.valid)
+    if circles.strokes:
+        spots = draw_strokes(circles.strokes, pattern, spots=spots, label=label, weight=weight)
     about = {
         "source": circles.source,
         "kind": "circles",

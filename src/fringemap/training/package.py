@@ -21,6 +21,7 @@ from fringemap.report.atomic import atomic_write
 from fringemap.spots.model import CONTRACT, FORMAT, MARGIN, load_model, pack_array, run_model, sha256_of
 from fringemap.spots.unet import compute_logit, find_regions
 from fringemap.training.batches import stack_sample
+from fringemap.training.checkpoint import write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "weights.safetensors"
+"""File of a package with the weights as they were trained; only training on needs it."""
 TOLERANCE = 2e-3
 """Largest difference of logits between ONNX Runtime and PyTorch, and between one processor and another."""
 INT8_TOLERANCE = 1.0
@@ -105,6 +108,8 @@ def write_package(
         raise SettingsError("a package needs validation patterns, some of them without any spot; make a larger set")
     folder.mkdir(parents=True, exist_ok=True)
     difference = export_onnx(network, folder / "model.onnx")
+    # The exporter folds layers into each other; who trains on needs them as they were.
+    write_tensors(folder / WEIGHTS, network.state_dict(), {"network": asdict(settings)})
     about = _describe(network, settings, info)
     metrics = {**info.metrics, "export_difference_logit": difference}
     model = _write(folder, about, metrics, _vectors(validation[0], settings), TOLERANCE)

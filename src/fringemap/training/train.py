@@ -30,7 +30,7 @@ from fringemap.training.losses import compute_loss, count_overlap, dice_of
 from fringemap.training.networks import make_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -84,6 +84,7 @@ def train(
     settings: TrainSettings,
     folder: Path,
     resume: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
     augment: Callable[..., Any] | None = None,
     tell: Tell | None = None,
     go_on: Callable[[Sequence[Round]], bool] | None = None,
@@ -100,6 +101,8 @@ def train(
     resume
         Go on from the checkpoint in ``folder``, if there is one. The result on a CPU is, bit for bit, that of a
         training which was never stopped: every round draws its random numbers from the seed and its own number.
+    weights
+        Of a trained network of the same shape, to begin with; fresh ones if None.
     tell
         Is called with a name, what is done, and of how much.
     go_on
@@ -111,7 +114,7 @@ def train(
         The checkpoint is of other settings, or there is no sample.
     """
     began = time.monotonic()
-    run = _start(network, settings)
+    run = _start(network, settings, weights)
     recipe = make_recipe(network, settings, (len(training), len(validation)))
     if resume and (folder / CHECKPOINT).exists():
         run.progress = load_checkpoint(
@@ -147,12 +150,14 @@ def evaluate_dice(
     return sum(losses) / max(len(losses), 1), dice_of(counts)
 
 
-def _start(network: NetworkSettings, settings: TrainSettings) -> _Run:
+def _start(network: NetworkSettings, settings: TrainSettings, weights: Mapping[str, Tensor] | None) -> _Run:
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Channels beside each other in memory: a fifth less time on a CPU.
     made = make_network(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if weights is not None:
+        made.load_state_dict(weights)
     optimizer = torch.optim.AdamW(made.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     return _Run(made, copy.deepcopy(made.state_dict()), optimizer, device)
 
