@@ -2,6 +2,10 @@
 
 ``python benchmarks/batch_scaling.py --size 1024 --frames 10 100 --workers 1 2``
 
+and for the figure, on a machine that does nothing else,
+
+``python benchmarks/batch_scaling.py --size 512 --frames 10 30 100 300 1000 --figure docs/pictures/scaling.png``
+
 Times are ratios to ``numpy.fft.fft2`` (complex128) of one frame of that size, timed before and after each run. Each run
 is a process of its own, from start to end, and writes all tables and maps, without figures. Memory is the peak of the
 largest process: the run itself or one of its workers (Linux only).
@@ -21,11 +25,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.io import write_mrc
 from fringemap.simulate import demo_scene, simulate_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PHASES = "Li,LiF,Li2O,Li2CO3,LiOH,Cu"
 # Of the run itself the high-water mark since its program was loaded: what getrusage says includes its parent's.
@@ -113,13 +121,45 @@ def measure_run(stack: Path, size: int, n_frames: int, workers: int) -> Measured
     return Measured(n_frames, workers, seconds, seconds / unit / n_frames, spent, free, max(memory) / 1024)
 
 
+def draw(runs: Sequence[Measured], title: str, path: Path) -> None:
+    """Draw the time of a frame, and what more workers gain, over the number of frames."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.2), dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    times, gains = figure.subplots(1, 2)
+    alone = {run.frames: run for run in runs if run.workers == 1}
+    for workers in sorted({run.workers for run in runs}):
+        mine = [run for run in runs if run.workers == workers]
+        label = f"{workers} worker{'s' if workers > 1 else ''}"
+        times.plot([run.frames for run in mine], [run.ratio for run in mine], marker="o", label=label)
+        both = [run for run in mine if workers > 1 and run.frames in alone]
+        if both:
+            gains.plot(
+                [r.frames for r in both], [alone[r.frames].seconds / r.seconds for r in both], marker="o", label=label
+            )
+            gains.plot(
+                [r.frames for r in both], [r.free_cores for r in both], color="0.6", linestyle="--", label="cores free"
+            )
+    times.set_ylabel("time of a frame / FFT of a frame")
+    gains.set_ylabel("times as quick as one worker")
+    for axes in (times, gains):
+        axes.set(xscale="log", xlabel="frames")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=8)
+        axes.grid(visible=True, color="0.92")
+    figure.savefig(path)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, default=1024, help="side of the frames [px]")
     parser.add_argument("--frames", type=int, nargs="+", default=[10, 20, 100])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--figure", type=Path, help="picture to write")
     given = parser.parse_args()
+    runs = []
     print(f"{given.size} x {given.size} px, {os.cpu_count()} cores; unit: numpy.fft.fft2 in complex128, a frame")
     print(" frames  workers  free cores  seconds  of the cores  units a frame  peak memory")
     with tempfile.TemporaryDirectory() as folder:
@@ -127,8 +167,11 @@ def main() -> None:
         for workers in given.workers:
             for n_frames in given.frames:
                 m = measure_run(stack, given.size, n_frames, workers)
+                runs.append(m)
                 times = f"{m.free_cores:11.2f} {m.seconds:8.1f} {m.cpu_seconds:13.1f} {m.ratio:14.2f}"
                 print(f"{m.frames:7} {m.workers:8} {times} {m.memory_mb:9.0f} MB", flush=True)
+    if given.figure:
+        draw(runs, f"{given.size} × {given.size} px, tables and maps; start of the program included", given.figure)
 
 
 if __name__ == "__main__":

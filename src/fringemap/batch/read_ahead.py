@@ -1,8 +1,8 @@
 """The disk works ahead of the analysis: frames that come next are brought into the memory of the system meanwhile.
 
 The kernel does it, without a thread or a copy in this process, and drops what is not wanted; so at most as many frames
-are on their way as there are workers. Where nothing is gained, from a file that is in memory already, it costs less than
-a millisecond a frame. Where the system knows no such hint (Windows, macOS), frames are read when they are needed.
+are on their way as there are workers. Where nothing is gained, from a file that is in memory, it costs less than a
+millisecond a frame. Where the system knows no such hint (Windows, macOS), frames are read when they are needed.
 """
 
 from __future__ import annotations
