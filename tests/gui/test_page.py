@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from gui_server import Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+log = logging.getLogger(__name__)
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 LAPTOP, LARGE = {"width": 1366, "height": 768}, {"width": 2560, "height": 1440}
 MARKUP = "<img src=x onerror=document.title='owned'>.mrc"
@@ -120,6 +122,45 @@ def analysed(browser: Any, served: Page) -> Page:
     wait_for_result(tab)
     context.close()
     return served
+
+
+def test_a_real_micrograph_is_opened_scaled_and_identified(
+    visit: Callable[..., Any], folder: Path, shared_data: Callable[[str], Path]
+) -> None:
+    real = folder / "microscope"
+    real.mkdir()
+    for name, shown in (("hrtem/TiO2_0eV.tif", "TiO2.tif"), ("hrtem/graphene_flower_raw.tif", "graphene.tif")):
+        shutil.copyfile(shared_data(name), real / shown)
+    tab = visit("microscope/TiO2.tif", dark=False)
+    tab.get_by_role("button", name="microscope").click()
+    picture(tab, "open")
+    assert tab.inner_text(".badge") == "no pixel size"
+    tab.get_by_label("Pixel size in nm per pixel").fill(RUTILE_NM)
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('.badge').textContent === 'not verified'")
+    run(tab, elements="Ti, O", match="posterior")
+    picture(tab, "analyse")
+    wait_for_result(tab)
+    tab.wait_for_selector("article[data-phase='TiO2 rutile']")
+    tab.locator("tbody tr").nth(3).click()
+    tab.wait_for_function("document.querySelector('.words').textContent.includes('rutile')")
+    picture(tab, "results")
+    tab.click("#tab-numbers-Profile")
+    picture(tab, "profile")
+    for size, name in ((LARGE, "large"), (LAPTOP, "laptop")):
+        tab.set_viewport_size(size)
+        tab.wait_for_timeout(300)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        cut_off = tab.evaluate(
+            """() => [...document.querySelectorAll("#bar button, .head button, .head h2, #right button.main")]
+                .filter((e) => e.offsetParent)
+                .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 2)
+                .map((e) => e.textContent)"""
+        )
+        assert cut_off == []
+        picture(tab, name)
+    tab.keyboard.press("?")
+    picture(tab, "help")
 
 
 def test_a_file_is_opened_and_frame_and_diffractogram_are_painted(visit: Callable[..., Any]) -> None:
@@ -280,7 +321,7 @@ def test_a_series_survives_a_reload_in_its_run_and_a_kill_of_its_server_and_is_p
     tab.get_by_role("button", name="Resume").first.click()
     tab.wait_for_function("fringemap.state.runs.find((r) => r.name === 'series.mrc').status === 'done'", timeout=60_000)
     tab.click("#tab-numbers-Series")
-    tab.wait_for_selector(".plot .playhead")
+    tab.wait_for_selector(".plot .playhead", state="attached")
     tab.keyboard.press(" ")
     tab.wait_for_function("fringemap.state.frame >= 3")
     tab.keyboard.press(" ")
@@ -291,9 +332,7 @@ def test_a_series_survives_a_reload_in_its_run_and_a_kill_of_its_server_and_is_p
     tab.wait_for_function("fringemap.state.frame === 0")
 
 
-def test_a_key_press_paints_a_large_frame_and_its_diffractogram_soon(
-    visit: Callable[..., Any], folder: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_key_press_paints_a_large_frame_and_its_diffractogram_soon(visit: Callable[..., Any], folder: Path) -> None:
     frame = np.random.default_rng(0).normal(500, 20, (2048, 2048)).astype(np.int16)
     frames = [np.roll(frame, 37 * k, axis=0) for k in range(6)]
     write_mrc(folder / "large.mrc", frames, pixel_size_angstrom=(0.2, 0.2))
@@ -311,43 +350,6 @@ def test_a_key_press_paints_a_large_frame_and_its_diffractogram_soon(
     regions = tab.evaluate("fringemapRegionTimes")[1:]
     (folder / "large.mrc").unlink()
     frame_ms, region_ms = statistics.median(times), statistics.median(regions)
-    record_property("frame_ms", frame_ms)
-    record_property("region_ms", region_ms)
+    log.info("key press to painted frame: %.0f ms (median); region of 512 px: %.0f ms", frame_ms, region_ms)
     assert frame_ms < 2000  # on a machine that others use as well; docs/browser.md has the figures of a free one
     assert region_ms < 1000
-
-
-def test_a_real_micrograph_is_opened_scaled_and_identified(
-    visit: Callable[..., Any], folder: Path, shared_data: Callable[[str], Path]
-) -> None:
-    shutil.copy(shared_data("hrtem/TiO2_0eV.tif"), folder / "TiO2.tif")
-    (folder / "TiO2.tif").chmod(0o644)
-    tab = visit("TiO2.tif", dark=False)
-    picture(tab, "open")
-    assert tab.inner_text(".badge") == "no pixel size"
-    tab.get_by_label("Pixel size in nm per pixel").fill(RUTILE_NM)
-    tab.keyboard.press("Enter")
-    tab.wait_for_function("document.querySelector('.badge').textContent === 'not verified'")
-    run(tab, elements="Ti, O", match="posterior")
-    picture(tab, "analyse")
-    wait_for_result(tab)
-    tab.wait_for_selector("article[data-phase='TiO2 rutile']")
-    tab.locator("tbody tr").nth(3).click()
-    tab.wait_for_function("document.querySelector('.words').textContent.includes('rutile')")
-    picture(tab, "results")
-    tab.click("#tab-numbers-Profile")
-    picture(tab, "profile")
-    for size, name in ((LARGE, "large"), (LAPTOP, "laptop")):
-        tab.set_viewport_size(size)
-        tab.wait_for_timeout(300)
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        cut_off = tab.evaluate(
-            """() => [...document.querySelectorAll("#bar button, .pane .head button, .pane .head h2, #right button.main")]
-                .filter((e) => e.offsetParent)
-                .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 2)
-                .map((e) => e.textContent)"""
-        )
-        assert cut_off == []
-        picture(tab, name)
-    tab.keyboard.press("?")
-    picture(tab, "help")

@@ -48,6 +48,13 @@ def show_spectrum(request: Request) -> Response:
     return _answer_spectrum(request, session.frames.diffractogram(place))
 
 
+def look_ahead(request: Request) -> Response:
+    """Read and transform the frame that will be asked for next, so that it is there when it is."""
+    session, place = _asked(request)
+    session.frames.diffractogram(place)
+    return answer({})
+
+
 def show_region(request: Request) -> Response:
     """Transform a square of a frame: the live diffractogram."""
     session, place = _asked(request)
@@ -138,6 +145,7 @@ def _d_min(request: Request) -> float:
 ROUTES = [
     Route("/api/frame", show_frame),
     Route("/api/spectrum", show_spectrum),
+    Route("/api/ahead", look_ahead),
     Route("/api/region", show_region),
     Route("/api/phases", list_phases),
     Route("/api/rings", show_rings),

@@ -18,6 +18,7 @@ import { on, say, set, state, trying } from "./store.js";
 const FAST_MS = 400;
 const SLOW_MS = 4000;
 const PLAY_MS = 200;
+let forward = 1; // the way frames are turned: the next one is made ready
 const times = (window.fringemapTimes = []); // from a key press, or a click, to the painted frame and diffractogram [ms]
 
 const frame = makeFrame();
@@ -93,6 +94,8 @@ async function showFrame(began = performance.now()) {
   }));
   map.look = { ...frame.look };
   await map.show("frame", query);
+  const next = state.frame + forward;
+  if (query.frame === state.frame && next >= 0 && next < state.input.n_frames) ask("ahead", { ...query, frame: next }).catch(() => {});
 }
 
 function showSpectrum(query = { name: state.input.name, frame: state.frame }) {
@@ -105,6 +108,7 @@ async function goTo(at, began = performance.now()) {
   if (!state.input) return;
   const next = Math.min(Math.max(at, 0), state.input.n_frames - 1);
   if (next === state.frame) return;
+  forward = Math.sign(next - state.frame);
   set({ frame: next, selected: [] });
   remember();
   await showFrame(began);
