@@ -9,7 +9,7 @@ from drawn_inputs import write_lif
 from fringemap.batch import analyze, analyze_inputs
 from fringemap.batch.calibrate import calibrate_input
 from fringemap.batch.replay import replay_run
-from fringemap.errors import CalibrationError, FringemapError
+from fringemap.errors import CalibrationError, FringemapError, SettingsError
 from fringemap.io import calibration_to_text
 from fringemap.records import ScaleSource
 from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings, ReportSettings
@@ -84,9 +84,9 @@ def test_soot_is_calibrated_on_its_ring_as_badly_as_so_wide_a_ring_allows(shared
 
 
 def test_one_standard_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match="name one standard"):
+    with pytest.raises(SettingsError, match="name one standard"):
         calibrate_input(write_lif(tmp_path / "a.mrc"))
-    with pytest.raises(CalibrationError, match="name one standard"):
+    with pytest.raises(SettingsError, match="name one standard"):
         calibrate_input(tmp_path / "a.mrc", "Au", ring_angstrom=2.0)
 
 

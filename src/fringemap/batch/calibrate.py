@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fringemap.errors import CalibrationError
+from fringemap.errors import CalibrationError, SettingsError
 from fringemap.io import read, sha256
 from fringemap.phases import load_references
 from fringemap.phases.standards import Ring, StandardFit, corrected_scale, find_scale, fit_rings, fit_standard
@@ -80,12 +80,14 @@ def calibrate_input(
     ------
     ReadError, StructureError
         The file or the standard cannot be used.
+    SettingsError
+        No standard is named, or both.
     CalibrationError
         The standard does not fit, spots are too few, or the pixel size stays open.
     """
     settings = settings or AnalysisSettings()
     if bool(standard) == (ring_angstrom is not None):
-        raise CalibrationError("name one standard, with --standard NAME or with --ring ANGSTROM")
+        raise SettingsError("name one standard, with --standard NAME or with --ring ANGSTROM")
     reference = _load_standard(standard, settings) if standard else None
     with read(path, settings=replace(settings.read, calibration="")) as series:
         found = calibrate_frames(list(series), reference, ring_angstrom=ring_angstrom, settings=settings)
@@ -142,7 +144,7 @@ def calibrate_frames(
     if ring_angstrom is not None:
         fit, name = _fit_ring(seen, ring_angstrom, scale)
     elif standard is None:
-        raise CalibrationError("name a standard, or the d-spacing of a ring")
+        raise SettingsError("name a standard, or the d-spacing of a ring")
     else:
         fit, name = _fit(seen, standard, scale), standard.phase
     corrected = corrected_scale(scale, fit.distortion)
