@@ -129,6 +129,7 @@ def draw(runs: Sequence[Measured], title: str, path: Path) -> None:
     figure.suptitle(title, fontsize=9)
     times, gains = figure.subplots(1, 2)
     alone = {run.frames: run for run in runs if run.workers == 1}
+    lengths = sorted({run.frames for run in runs})
     for workers in sorted({run.workers for run in runs}):
         mine = [run for run in runs if run.workers == workers]
         label = f"{workers} worker{'s' if workers > 1 else ''}"
@@ -145,6 +146,8 @@ def draw(runs: Sequence[Measured], title: str, path: Path) -> None:
     gains.set_ylabel("times as quick as one worker")
     for axes in (times, gains):
         axes.set(xscale="log", xlabel="frames")
+        axes.set_xticks(lengths, [str(n) for n in lengths])
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.legend(fontsize=8)
         axes.grid(visible=True, color="0.92")

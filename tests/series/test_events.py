@@ -53,6 +53,26 @@ def test_one_false_sighting_long_before_does_not_move_the_onset():
     assert find_presence(seen, false_presence=P0).first == 50
 
 
+@pytest.mark.parametrize("n", [20, 100, 500])
+def test_one_frame_without_it_at_either_end_of_a_series_is_no_event(n):
+    def kinds(seen):
+        spots = [make_spots([0.3], [0.1]) if there else make_spots([], []) for there in seen]
+        names = [[("Li", 3.0)] if there else [] for there in seen]
+        frames = [make_summary(i, *given) for i, given in enumerate(zip(spots, names, strict=True))]
+        return [event.kind for event in follow_series(frames).events if event.plane is None]
+
+    assert kinds(seen_between(n, 1, n - 1)) == []
+    assert kinds(seen_between(n, 5, n - 6)) == [EventKind.ONSET, EventKind.END]
+
+
+def test_the_evidence_of_an_onset_is_over_presence_from_the_start():
+    seen = seen_between(60, 4, 60)
+    presence = find_presence(seen, false_presence=P0)
+    # Four frames without it: unlikely while it is there, likely before.
+    assert presence.first_evidence == pytest.approx(4 * np.log((1 - P0) / 0.02))
+    assert presence.end_evidence == 0.0
+
+
 def test_the_likelihood_is_that_of_every_pair_of_ends():
     """Slow oracle: all onsets and ends of a short series."""
     seen = np.array([0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0], dtype=bool)

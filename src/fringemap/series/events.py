@@ -35,6 +35,10 @@ class Presence:
     end_range: tuple[int, int]
     evidence: float
     """Log likelihood over that of absence throughout."""
+    first_evidence: float
+    """Log likelihood over that of presence from the first frame on."""
+    end_evidence: float
+    """Log likelihood over that of presence to the last frame."""
 
 
 def find_events(
@@ -64,7 +68,9 @@ def find_events(
     Returns
     -------
     tuple of Event
-        In the order of frames. What is there from the first frame on has no onset, what lasts has no end. Decay and
+        In the order of frames. What is there from the first frame on has no onset, what lasts has no end; nor where
+        the frames without it are too few: an onset or end must exceed ln L without it by 3 and by the logarithm of the
+        number of frames, among which its place was chosen. Decay and
         changes of the fringe power are those of the spots that are seen almost throughout.
     """
     events: list[Event] = []
@@ -127,7 +133,15 @@ def find_presence(seen: Mask, *, false_presence: float) -> Presence | None:
     starts, ends = np.arange(end), np.arange(first + 1, n + 1)
     by_start = _log_likelihood(total[end] - total[starts], end - starts, total[-1], n, false_presence, p1)
     by_end = _log_likelihood(total[ends] - total[first], ends - first, total[-1], n, false_presence, p1)
-    return Presence(first, end, _interval(by_start, 0), _interval(by_end, first + 1), float(gain))
+    return Presence(
+        first,
+        end,
+        _interval(by_start, 0),
+        _interval(by_end, first + 1),
+        float(gain),
+        float(by_start[first] - by_start[0]),
+        float(by_end[end - first - 1] - by_end[-1]),
+    )
 
 
 def _share(hits: Array, frames: Array, false_presence: float) -> Array:
@@ -162,13 +176,14 @@ def _interval(log_likelihood: FloatArray, offset: int) -> tuple[int, int]:
 
 
 def _comings_and_goings(evolution: Evolution, presence: Presence) -> list[Event]:
-    n, found = len(evolution.n_spots), []
-    for kind, frame, (low, high), inner in (
-        (EventKind.ONSET, presence.first, presence.first_range, presence.first > 0),
-        (EventKind.END, presence.end, presence.end_range, presence.end < n),
+    """Onset and end, where they are credible: one frame without it at either end of a series is neither."""
+    least, found = _LEAST_GAIN + math.log(len(evolution.n_spots)), []
+    for kind, frame, (low, high), evidence in (
+        (EventKind.ONSET, presence.first, presence.first_range, presence.first_evidence),
+        (EventKind.END, presence.end, presence.end_range, presence.end_evidence),
     ):
-        if inner:
-            found.append(Event(kind, evolution.phase, evolution.plane, frame, low, high, presence.evidence))
+        if evidence > least:
+            found.append(Event(kind, evolution.phase, evolution.plane, frame, low, high, evidence))
     return found
 
 
