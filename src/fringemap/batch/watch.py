@@ -66,6 +66,7 @@ def watch_folder(
     workers: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = log.info,
+    seen: Callable[[Path, FrameLine], None] = lambda _path, _line: None,
 ) -> list[InputResult]:
     """Analyse the frames of a folder as they arrive, until Ctrl-C or ``stop``; then write what a run would.
 
@@ -92,6 +93,8 @@ def watch_folder(
         Asked before each look.
     tell
         Takes a line of text for each frame, failure and call.
+    seen
+        Is given the file and the numbers of each frame, in the order of arrival.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def watch_folder(
         raise ReadError(f"{folder} is no folder; give the one that the frames are written to")
     plan = WatchPlan(folder, out, settings, files)
     plan.refuse_others()
-    live = _Live(folder, out, RuleBook(rules), calls, tell, round(max(poll_s, 1.0)))
+    live = _Live(folder, out, RuleBook(rules), calls, tell, seen, round(max(poll_s, 1.0)))
     live.write_page()
     n_workers = workers or os.cpu_count() or 1
     try:
@@ -228,6 +231,7 @@ class _Live:
     book: RuleBook
     calls: Sequence[Call]
     tell: Callable[[str], None]
+    seen: Callable[[Path, FrameLine], None]
     refresh_s: int
     lines: list[FrameLine] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
@@ -238,6 +242,7 @@ class _Live:
             return
         for line in found.lines:
             self.lines.append(line)
+            self.seen(path, line)
             named = ", ".join(phase.phase for phase in line.phases) or "no phase"
             self.tell(f"{line.name}: {named} ({line.n_spots} spots, {line.n_unknown_spots} without a name)")
             for rule in self.book.take(line):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-PANES = ("files", "look", "analyse", "results", "correct", "series", "export")
+PANES = ("files", "look", "analyse", "results", "correct", "series", "export", "label", "teach", "live")
 LARGEST_UPLOAD = 4 << 30
 
 

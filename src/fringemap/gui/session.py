@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fringemap.gui.corrections import Corrections
 from fringemap.gui.frames import FrameStore, Place, place_of
 from fringemap.gui.runs import Run, Runs
+from fringemap.gui.teaching import Teaching
+from fringemap.gui.watching import Watching
 from fringemap.report.atomic import write_text
 from fringemap.report.style import assign_styles
 from fringemap.series import follow_series, summarise_frame
@@ -72,11 +74,15 @@ class Session:
         self._kept = _load(state / _NAME)
         self.runs = Runs(state / "runs", root.find)
         self.corrections = Corrections(self.runs, self.frames, self._place_in_run)
+        self.teaching = Teaching(state)
+        self.watching = Watching(root.folder, state)
         self._phases: dict[str, list[str]] = {}
         self._series: tuple[str, Series] | None = None
 
     def close(self) -> None:
         """End what is under way; it can be resumed."""
+        self.teaching.close()
+        self.watching.close()
         self.runs.close()
         self.frames.close()
 

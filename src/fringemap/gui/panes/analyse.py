@@ -91,7 +91,7 @@ async def add_runs(request: Request) -> Response:
 
 def _add(session: Session, names: list[str], given: dict[str, dict[str, Any]]) -> list[Run]:
     """Check everything before anything is queued."""
-    chosen = knobs.settings_from_mapping(given, origin="the form")
+    chosen = session.teaching.resolve(knobs.settings_from_mapping(given, origin="the form"))
     chosen = dataclasses.replace(chosen, report=dataclasses.replace(chosen.report, figures=False))
     load_phases(chosen)
     whole = [dataclasses.replace(chosen, read=_read_settings(session, name, chosen.read)) for name in names]

@@ -1,0 +1,313 @@
+"""Train a model on with labels of a user's own frames, and see whether that made it better.
+
+The frames are shared out by their source. The held-out ones are never trained on and choose no round: they say what
+the model was worth before, and what it is worth after. Drawn patterns are mixed in, so that a handful of labels does
+not make a network forget all other specimens; a few more of them say whether it did.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from fringemap.errors import ModelError, SettingsError
+from fringemap.report.atomic import write_text
+from fringemap.settings import NetworkSettings, SpotSettings, TrainSettings
+from fringemap.spots.model import load_model
+from fringemap.training.augment import make_augmentation
+from fringemap.training.checkpoint import read_tensors
+from fringemap.training.drawing import draw_samples
+from fringemap.training.label_scores import LabelledSamples, LabelScores, score_labels
+from fringemap.training.make_model import WORK, draw_empty
+from fringemap.training.package import PackageInfo, write_package
+from fringemap.training.recipes import find_recipe
+from fringemap.training.registry import CARD, weights_of
+from fringemap.training.shards import split_sources
+from fringemap.training.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from fringemap.spots.model import Model
+    from fringemap.training.samples import Sample
+    from fringemap.training.train import Trained
+
+    Tell = Callable[[str, int, int], None]
+
+Item = TypeVar("Item")
+
+FINE_TUNING = TrainSettings(
+    augmentation="physical", epochs=12, patience=4, learning_rate=5e-4, averaging=0.98, minutes=15.0, empty_frames=60
+)
+"""Small steps, since the network knows most of it; false spots are counted on fewer frames than the first time."""
+DRAWN = 24
+"""Drawn patterns that are mixed in."""
+_CHECKED = 8
+_DRAWN_SEED = 520_114_007
+_HELD_OUT_SHARE = 0.25
+# From so many sources on some are spared to choose the best round with.
+_FEW_SOURCES = 5
+# Labels and drawn patterns have about equal weight in a round, but no label comes more often than this.
+_MOST_REPEATS = 8
+# What a model may lose on drawn patterns before it counts as worse: Dice of a few patterns scatters by as much.
+_LOSS_ALLOWED = 0.05
+_LICENCE = "as its labels and the model that it was trained from"
+
+
+class SourcedSamples(LabelledSamples, Protocol):
+    """Labelled patterns that know their sources without being read."""
+
+    def source(self, index: int) -> str:
+        """The frame that a sample comes from."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How labelled frames are shared out; numbers of samples."""
+
+    training: tuple[int, ...]
+    choosing: tuple[int, ...]
+    """The best round is chosen on them: those of the training where there are few sources."""
+    held_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A model that was trained on, beside the one that it was trained from."""
+
+    model: Model
+    before: Mapping[str, LabelScores]
+    """On ``labels`` (held out) and ``drawn`` patterns."""
+    after: Mapping[str, LabelScores]
+    better: bool
+    reason: str
+    """Why it counts as better or not, in words."""
+    trained: Trained
+
+
+def fine_tune(
+    base: str | Path,
+    labels: SourcedSamples,
+    out: Path,
+    *,
+    settings: TrainSettings = FINE_TUNING,
+    n_drawn: int = DRAWN,
+    name: str | None = None,
+    tell: Tell | None = None,
+) -> FineTuned:
+    """Train a model on with labels and write it as a package of its own; the one given stays as it is.
+
+    Parameters
+    ----------
+    base
+        Package that holds its weights.
+    labels
+        Of two sources or more, such as ``load_labelled`` gives them.
+    out
+        Folder of the new package; appears when it is whole. ``model.json`` gains ``fine_tuned``: base, sources,
+        held-out sources, scores before and after.
+    settings
+        Of the training; as many ``empty_frames`` are drawn to count false spots on.
+    n_drawn
+        Drawn patterns that are mixed in; 0 mixes in none and does not look whether others are forgotten.
+    name
+        Of the package; the folder's if None.
+    tell
+        Is called with a name, what is done, and of how much.
+
+    Raises
+    ------
+    SettingsError
+        Fewer than two frames are labelled, the training or the held-out ones show no spot, or ``out`` is taken.
+    ModelError
+        The package cannot be trained further.
+    """
+    if (out / "model.json").exists():
+        raise SettingsError(f"{out} holds a model already; choose another folder")
+    sides = share_out([labels.source(i) for i in range(len(labels))])
+    model = load_model(str(base))
+    network, weights = read_weights(model)
+    samples = _read_all(labels, tell)
+    _require_spots(samples, sides)
+    drawn = _draw(n_drawn + _CHECKED if n_drawn else 0, tell)
+    checks = {"labels": [samples[i] for i in sides.held_out], "drawn": drawn[n_drawn:]}
+    before = _scores(model, checks, tell, "the model as it was")
+    unfinished = out.with_name(f".unfinished-{out.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        trained = _train(samples, sides, drawn[:n_drawn], network, weights, settings, unfinished / WORK, tell)
+        info = _info(name or out.name, model, labels, settings, trained)
+        empty = _listed(draw_empty(settings.empty_frames), settings.empty_frames, "draw empty frames", tell)
+        chosen_on = [*(samples[i] for i in sides.choosing), *drawn[:n_drawn]]
+        made = write_package(
+            trained.network, unfinished, settings=network, validation=chosen_on, empty=empty, info=info, tell=tell
+        )
+        after = _scores(made, checks, tell, "the new model")
+        better, reason = compare(before, after)
+        card = {
+            "base": model.name,
+            "base_sha256": model.sha256,
+            "sources": sorted({labels.source(i) for i in sides.training + sides.choosing}),
+            "held_out": sorted({labels.source(i) for i in sides.held_out}),
+            "before": {key: describe(scores) for key, scores in before.items()},
+            "after": {key: describe(scores) for key, scores in after.items()},
+            "better": better,
+            "reason": reason,
+        }
+        _add_card(unfinished / "model.json", card)
+        shutil.rmtree(unfinished / WORK, ignore_errors=True)
+        unfinished.replace(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return FineTuned(load_model(str(out)), before, after, better, reason, trained)
+
+
+def share_out(sources: Sequence[str]) -> Sides:
+    """Share samples out by their sources, a quarter of them held out, so that no source is on two sides.
+
+    Raises
+    ------
+    SettingsError
+        There are fewer than two sources.
+    """
+    names = sorted(set(sources))
+    if len(names) < 2:
+        raise SettingsError(
+            f"labels of {len(names)} {'frame' if len(names) == 1 else 'frames'} are too few: one is held out to see "
+            "what is gained; label frames of at least two files"
+        )
+    held = max(1, round(_HELD_OUT_SHARE * len(names))) / len(names)
+    spared = 1 / len(names) if len(names) >= _FEW_SOURCES else 0.0
+    shares = {"held out": held, "choosing": spared, "training": 1 - held - spared}
+    side = split_sources(names, shares)
+    numbers = {key: tuple(i for i, source in enumerate(sources) if side[source] == key) for key in shares}
+    return Sides(numbers["training"], numbers["choosing"] or numbers["training"], numbers["held out"])
+
+
+def read_weights(model: Model) -> tuple[NetworkSettings, dict[str, Tensor]]:
+    """Shape and weights of a package's network.
+
+    Raises
+    ------
+    ModelError
+        It holds none, or they do not belong to the shape that it states.
+    """
+    path = weights_of(model.folder)
+    if path is None:
+        raise ModelError(
+            f"the model {model.name} cannot be trained further: its package holds no weights.safetensors; take one "
+            "that fringemap train made"
+        )
+    try:
+        shape = NetworkSettings(**model.about["network"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise ModelError(f"the model {model.name} does not state the shape of its network ({error})") from error
+    return shape, read_tensors(path)[0]
+
+
+def compare(before: Mapping[str, LabelScores], after: Mapping[str, LabelScores]) -> tuple[bool, str]:
+    """Whether a model became better, and why: on held-out labels neither Dice nor F1 may fall, and one must rise."""
+    old, new = before["labels"], after["labels"]
+    said = f"on held-out labels Dice {old.dice:.3f} → {new.dice:.3f}, F1 of spots {old.f1:.3f} → {new.f1:.3f}"
+    if before["drawn"].n_patterns and after["drawn"].dice < before["drawn"].dice - _LOSS_ALLOWED:
+        lost = f"Dice {before['drawn'].dice:.3f} → {after['drawn'].dice:.3f}"
+        return False, f"worse: it forgets other specimens ({lost} on drawn patterns); {said}"
+    if new.dice < old.dice or new.f1 < old.f1:
+        return False, f"worse: {said}"
+    if new.dice == old.dice and new.f1 == old.f1:
+        return False, f"no better: {said}"
+    return True, f"better: {said}"
+
+
+def describe(scores: LabelScores) -> dict[str, Any]:
+    """Scores as JSON holds them."""
+    return {**asdict(scores), "dice": round(scores.dice, 5), "f1": round(scores.f1, 5)}
+
+
+def _train(
+    samples: Sequence[Sample],
+    sides: Sides,
+    drawn: Sequence[Sample],
+    network: NetworkSettings,
+    weights: Mapping[str, Tensor],
+    settings: TrainSettings,
+    folder: Path,
+    tell: Tell | None,
+) -> Trained:
+    own = [samples[i] for i in sides.training]
+    repeats = min(max(len(drawn) // len(own), 1), _MOST_REPEATS)
+    augment = None
+    if settings.augmentation != "none":
+        augment = make_augmentation(settings.augmentation, half=network.half)
+    choosing = [samples[i] for i in sides.choosing]
+    try:
+        return train(
+            [*own * repeats, *drawn],
+            choosing,
+            network=network,
+            settings=replace(settings, validation_samples=max(settings.validation_samples, len(choosing))),
+            folder=folder,
+            weights=weights,
+            augment=augment,
+            tell=tell,
+        )
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise ModelError("the model cannot be trained further: its weights do not fit the shape it states") from error
+
+
+def _require_spots(samples: Sequence[Sample], sides: Sides) -> None:
+    for numbers, words in ((sides.training, "the frames to train on"), (sides.held_out, "the held-out frames")):
+        if not any(samples[i].spots.visible.any() for i in numbers):
+            raise SettingsError(f"no spot is labelled in {words}; label spots in more frames")
+
+
+def _scores(
+    model: Model, checks: Mapping[str, Sequence[Sample]], tell: Tell | None, name: str
+) -> dict[str, LabelScores]:
+    rate = SpotSettings().false_spots
+    return {key: score_labels(model, part, false_spots=rate, tell=tell, name=name) for key, part in checks.items()}
+
+
+def _read_all(labels: LabelledSamples, tell: Tell | None) -> list[Sample]:
+    """Read all labels: frames are transformed once, not in every round."""
+    return _listed((labels[i] for i in range(len(labels))), len(labels), "read labelled frames", tell)
+
+
+def _draw(n: int, tell: Tell | None) -> list[Sample]:
+    return _listed(draw_samples(find_recipe("train"), seed=_DRAWN_SEED, n=n), n, "draw patterns", tell) if n else []
+
+
+def _listed(samples: Iterable[Item], n: int, name: str, tell: Tell | None) -> list[Item]:
+    """Gather samples and tell how far it is."""
+    listed: list[Item] = []
+    for sample in samples:
+        listed.append(sample)
+        if tell is not None:
+            tell(name, len(listed), n)
+    return listed
+
+
+def _info(name: str, base: Model, labels: SourcedSamples, settings: TrainSettings, trained: Trained) -> PackageInfo:
+    sources = sorted({labels.source(i) for i in range(len(labels))})
+    own = {"name": "labels", "n_samples": len(labels), "sources": sources}
+    earlier = base.about.get("training", {}).get("sets", [])
+    return PackageInfo(
+        name=name,
+        version="1",
+        sets=(*earlier, own),
+        licence=_LICENCE,
+        recipe={**asdict(settings), "from": base.name, "rounds": len(trained.history), "ended": trained.reason},
+        metrics={"best_round": trained.best.epoch, "dice_in_training": round(trained.best.dice, 5)},
+    )
+
+
+def _add_card(path: Path, card: Mapping[str, Any]) -> None:
+    about = json.loads(path.read_text(encoding="utf-8"))
+    write_text(path, json.dumps({**about, CARD: card}, indent=1, ensure_ascii=False) + "\n")
