@@ -13,23 +13,23 @@ from fringemap.spots.model import CONTRACT, FORMAT, MARGIN, pack_array, sha256_o
 WEIGHTS, BIAS = (2.0, 0.5), -8.0
 
 
-def write_made_model(folder, *, about=None, input_about=None):
+def write_made_model(folder, *, bias=BIAS, about=None, input_about=None):
     """Write the package; ``about`` and ``input_about`` replace entries of model.json."""
     folder.mkdir(parents=True, exist_ok=True)
     weight = numpy_helper.from_array(np.array(WEIGHTS, np.float32).reshape(1, 2, 1, 1), "weight")
-    bias = numpy_helper.from_array(np.array([BIAS], np.float32), "bias")
+    offset = numpy_helper.from_array(np.array([bias], np.float32), "bias")
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "weight", "bias"], ["logit"])],
         "made",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 2, "rows", "cols"])],
         [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n", 1, "rows", "cols"])],
-        [weight, bias],
+        [weight, offset],
     )
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "model.onnx"
     )
     image = np.linspace(-2, 8, 2 * 8 * 4).reshape(2, 8, 4).astype(np.float16)
-    logit = (image.astype(np.float32) * np.array(WEIGHTS, np.float32)[:, None, None]).sum(axis=0) + BIAS
+    logit = (image.astype(np.float32) * np.array(WEIGHTS, np.float32)[:, None, None]).sum(axis=0) + bias
     whole = {
         "format": FORMAT,
         "name": "made",

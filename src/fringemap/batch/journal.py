@@ -22,12 +22,13 @@ from fringemap.batch.stored import is_whole, load_record, save_record
 from fringemap.io import read_calibration, sha256
 from fringemap.report.atomic import write_text, writing
 from fringemap.report.run import RUN_NAME, to_plain
+from fringemap.spots.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fringemap.records import FrameResult, Reflections
-    from fringemap.settings import AnalysisSettings, ReadSettings
+    from fringemap.settings import AnalysisSettings, ReadSettings, SpotSettings
 
 FOLDER_NAME = ".frames"
 _ORIGIN_NAME = "origin.json"
@@ -47,6 +48,8 @@ class Origin:
     """Empty where only the rest is compared."""
     calibration_sha256: str = ""
     """Of the calibration file; empty without one."""
+    model_sha256: str = ""
+    """Of the network that finds spots; empty without one."""
 
     def differences(self, other: Origin) -> list[str]:
         """Say what differs from another origin, the input left aside: "maps.map: otsu, was amplitude"."""
@@ -59,6 +62,8 @@ class Origin:
             found.append("the files that define phases have another content")
         if not found and self.calibration_sha256 != other.calibration_sha256:
             found.append("the calibration file has another content")
+        if not found and self.model_sha256 != other.model_sha256:
+            found.append("the model is another one")
         return found
 
 
@@ -79,11 +84,17 @@ def origin_of(settings: AnalysisSettings, references: Sequence[Reflections]) -> 
     ------
     CalibrationError
         The settings name a calibration file that cannot be used.
+    ModelError
+        The settings ask for a network whose package is missing or does not fit.
     """
     # Through text and back, so that it equals what is read from a file.
     plain = json.loads(json.dumps(to_plain(settings)))
     return Origin(
-        installed_version(), plain, fingerprint(references), calibration_sha256=_calibration_sha256(settings.read)
+        installed_version(),
+        plain,
+        fingerprint(references),
+        calibration_sha256=_calibration_sha256(settings.read),
+        model_sha256=_model_sha256(settings.spots),
     )
 
 
@@ -94,6 +105,10 @@ def _calibration_sha256(settings: ReadSettings) -> str:
     # Before anything is written, so that one wrong name does not fail every input by itself.
     read_calibration(path)
     return sha256(path)
+
+
+def _model_sha256(settings: SpotSettings) -> str:
+    return load_model(settings.model).sha256 if settings.detector == "unet" else ""
 
 
 def fingerprint(references: Sequence[Reflections]) -> str:
@@ -199,7 +214,11 @@ def read_origin(path: Path) -> Origin | None:
 
 def _origin_of_run(run: dict[str, Any]) -> Origin:
     made = Origin(run["fringemap"], run["settings"], run["phases_sha256"], run["inputs"][0]["sha256"])
-    return dataclasses.replace(made, calibration_sha256=run.get("calibration_sha256", ""))
+    return dataclasses.replace(
+        made,
+        calibration_sha256=run.get("calibration_sha256", ""),
+        model_sha256=run.get("model", {}).get("sha256", ""),
+    )
 
 
 def earlier_origins(folder: Path) -> list[Origin]:

@@ -26,6 +26,7 @@ from fringemap.report import Failure, write_results
 from fringemap.report.lines import summarise
 from fringemap.report.results import PAGE_NAME
 from fringemap.report.run import RUN_NAME
+from fringemap.spots.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -382,6 +383,15 @@ def _calibration(opened: Opened) -> dict[str, Any]:
     return {"calibration": found, "calibration_sha256": opened.origin.calibration_sha256}
 
 
+def _model(opened: Opened) -> dict[str, Any]:
+    """Which network found the spots, if one did."""
+    settings = opened.job.settings.spots
+    if settings.detector != "unet":
+        return {}
+    model = load_model(settings.model)
+    return {"model": {"name": model.name, "folder": model.folder, "sha256": opened.origin.model_sha256}}
+
+
 def _provenance(opened: Opened) -> dict[str, Any]:
     path = opened.job.path
     return {
@@ -390,6 +400,7 @@ def _provenance(opened: Opened) -> dict[str, Any]:
         "settings": opened.job.settings,
         "phases_sha256": opened.origin.phases_sha256,
         **_calibration(opened),
+        **_model(opened),
         "series": opened.series,
         "versions": {name: version(name) for name in ("numpy", "scipy", "gemmi", "rosettasciio")},
     }
