@@ -93,7 +93,7 @@ def _draw_choice(axes: Axes, name: str, values: Sequence[float | str], scores: S
 
 
 def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _finish(axes: Axes, label: str) -> None:
