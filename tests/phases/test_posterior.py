@@ -14,7 +14,7 @@ from fringemap.phases.lattice import g_vectors, lattice_points
 from fringemap.phases.match import match_spots
 from fringemap.phases.posterior import explain_spots
 from fringemap.phases.reflections import zone_pattern
-from fringemap.phases.seeds import build_seed_index
+from fringemap.phases.seeds import build_decoy_index, build_resemblance, build_seed_index
 from fringemap.phases.zones import build_zone_table
 from fringemap.records import UNKNOWN, Flag, ScaleSource
 from fringemap.settings import PhaseSettings
@@ -204,7 +204,7 @@ def test_unrefined_spots_are_taken_with_the_spread_of_their_peaks(rng):
 def test_the_order_in_which_grains_are_added_does_not_matter(rng):
     g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
     observed = observe(noisy(g, rng))
-    index = build_seed_index(make_references("Li2CO3", "Si"), n_decoys=0)
+    index = build_seed_index(make_references("Li2CO3", "Si"))
     prior = prior_distortion(0.01)
     hypotheses = propose(index, observed, make_pairs(observed), prior)
     null = np.zeros(len(observed))
@@ -214,7 +214,7 @@ def test_the_order_in_which_grains_are_added_does_not_matter(rng):
     alone = weigh(index, observed, hypotheses, rows, prior, null)
     after = []
     for first, second in ((0, 1), (1, 0)):
-        told = prior.with_evidence([type(prior)(alone.precision[first], alone.pull[first])])
+        told = prior.with_evidence([alone.evidence(first)])
         given = weigh(index, observed, hypotheses, rows[[second]], told, null)
         after.append(alone.score[first] + given.score[0])
     assert after[0] == pytest.approx(after[1], abs=1e-6)
@@ -223,7 +223,7 @@ def test_the_order_in_which_grains_are_added_does_not_matter(rng):
 def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
     g = project("Li", [(0, 1, -1), (2, 0, 0)], rotation=0.4)
     observed = observe(noisy(g, rng))
-    index = build_seed_index(make_references("Li"), n_decoys=0)
+    index = build_seed_index(make_references("Li"))
     prior = prior_distortion(0.01)
     hypotheses = propose(index, observed, make_pairs(observed), prior)
     null = np.array([0.3, 0.7])
@@ -234,7 +234,7 @@ def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
 
 
 def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):
-    index = build_seed_index(make_references("Li2CO3", "LiOH"), n_decoys=1)
+    index = build_decoy_index(make_references("Li2CO3", "LiOH"), n_decoys=2)
     features = np.stack([rng.uniform(-1.2, -0.5, 40), rng.uniform(0, 0.8, 40), rng.uniform(0.3, 1.6, 40)], axis=1)
     reach = np.stack([rng.uniform(0.01, 0.2, 40), rng.uniform(0.005, 0.04, 40), rng.uniform(0.01, 0.06, 40)], axis=1)
     pair, seed = index.find(features, reach)
@@ -254,7 +254,7 @@ def test_a_search_stays_small_however_uncertain_spots_and_scale_are(rng):
     spots = make_spots(np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1))
     spots.covariance[::2] *= (rng.uniform(0.01, 10.0, 150) / 2e-4)[:, None, None] ** 2
     references = make_references(*MANY)
-    build_seed_index(references, n_decoys=4)
+    build_seed_index(references), build_resemblance(references, n_decoys=4)
     tracemalloc.start()
     match_spots(spots, references, scale=make_scale(0.5), settings=POSTERIOR)
     peak = tracemalloc.get_traced_memory()[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,9 @@ ELLIPSE_SIGMA = 0.005
 
 WIDE_ELLIPSE_SIGMA = 0.02
 """The same for a frame that is badly distorted: a slow scan, an oblong picture, lenses out of adjustment."""
+
+WIDE_SCALE = 0.25
+"""Where directions differ, one pixel size is less well known: by this share of the ellipse that is allowed."""
 
 WIDE_PROBABILITY = 0.15
 """Prior probability that a frame is badly distorted."""
@@ -40,28 +44,44 @@ class Distortion:
     pull: FloatArray
     """(3,)."""
 
-    @property
+    @cached_property
     def mean(self) -> FloatArray:
         """(s, e1, e2); (3,)."""
-        mean: FloatArray = np.asarray(np.linalg.solve(self.precision, self.pull), np.float64)
+        mean: FloatArray = self.covariance @ self.pull
         return mean
 
-    @property
+    @cached_property
     def covariance(self) -> FloatArray:
         """Of (s, e1, e2); (3, 3)."""
-        covariance: FloatArray = np.asarray(np.linalg.inv(self.precision), np.float64)
-        return covariance
+        return self._inverted[0]
 
-    def for_one_grain(self) -> Distortion:
-        """Widen what is shared by the strain that each grain has for itself."""
+    @cached_property
+    def _inverted(self) -> tuple[FloatArray, float]:
+        """Covariance and log of the determinant of the precision.
+
+        Written out, since a search asks for thousands of them, and a solver takes longer to start than to solve.
+        """
+        (xx, xy, xz), (_, yy, yz), (_, _, zz) = self.precision.tolist()
+        a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+        determinant = xx * a + xy * b + xz * c
+        d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+        return np.array([[a, b, c], [b, d, e], [c, e, f]]) / determinant, math.log(determinant)
+
+    @cached_property
+    def of_one_grain(self) -> Distortion:
+        """What is shared, widened by the strain that each grain has for itself."""
         precision: FloatArray = np.asarray(np.linalg.inv(self.covariance + STRAIN_SIGMA**2 * np.eye(3)), np.float64)
         return Distortion(precision, precision @ self.mean)
 
     @property
+    def log_det(self) -> float:
+        """Log of the determinant of the precision."""
+        return self._inverted[1]
+
+    @cached_property
     def potential(self) -> float:
         """Log of the integral over (s, e1, e2), but for a constant: differences of it are log evidence."""
-        log_det = float(np.linalg.slogdet(self.precision)[1])
-        return 0.5 * float(self.pull @ self.mean) - 0.5 * log_det
+        return 0.5 * float(self.pull @ self.mean) - 0.5 * self.log_det
 
     def gain(self, evidence: Sequence[Distortion]) -> float:
         """Log evidence of what grains say, in so far as it depends on this distribution."""
@@ -89,8 +109,7 @@ def prior_distortion(scale_sigma: float, *, ellipse_sigma: float = ELLIPSE_SIGMA
 
 def distortion_priors(scale_sigma: float) -> tuple[tuple[float, Distortion], ...]:
     """Prior probability and prior of a frame with the usual ellipse, and of a badly distorted one."""
-    # Where directions differ by so much, one pixel size, measured along some of them, cannot be well known.
-    wide = math.hypot(scale_sigma, 0.5 * WIDE_ELLIPSE_SIGMA)
+    wide = math.hypot(scale_sigma, WIDE_SCALE * WIDE_ELLIPSE_SIGMA)
     return (
         (1.0 - WIDE_PROBABILITY, prior_distortion(scale_sigma)),
         (WIDE_PROBABILITY, prior_distortion(wide, ellipse_sigma=WIDE_ELLIPSE_SIGMA)),

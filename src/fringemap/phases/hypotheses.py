@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from fringemap.phases.candidates import FWHM_PER_SIGMA, LATTICE_SIGMA, compute_relative_sigma
 from fringemap.phases.distortion import Distortion, columns, without_strain
+from fringemap.phases.strength import log_misses
 from fringemap.phases.zones import MISS_BIN
 from fringemap.records import Flag
 
@@ -42,12 +44,17 @@ SMALLEST_ANGLE = math.radians(9.0)
 SHARED_SPREAD = 0.25
 """Where several grains share a spot, the one meant lies off its centre by this share of the spot's spread."""
 
-MAX_HYPOTHESES = 12_000
+NEAR2 = (REACH + 0.5) ** 2
+"""Squared distance of a pair from a seed, all features together, within which it counts."""
+
+MAX_HYPOTHESES = 3_000
 BLOCK = 1024
 """Hypotheses that are tested at a time."""
 
 EDGE = 1.08
 """Spots this much beyond the largest |g| of a structure's list are not looked up."""
+
+UPPER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 Real = TypeVar("Real", np.float32, np.float64)
 
@@ -72,12 +79,24 @@ class Observed:
     def __len__(self) -> int:
         return len(self.g)
 
-    @property
+    @cached_property
     def length(self) -> FloatArray:
         """|g| [1/Å]; (n,)."""
         return np.hypot(self.g[:, 0], self.g[:, 1])
 
-    @property
+    @cached_property
+    def root_weight(self) -> FloatArray:
+        """Matrices that turn what is in 1/Å into standard errors; (n, 2, 2)."""
+        root: FloatArray = np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariance)), np.float64)
+        return root
+
+    @cached_property
+    def log_weight(self) -> FloatArray:
+        """Log of the determinant of the inverse covariance; (n,)."""
+        log_weight: FloatArray = -np.linalg.slogdet(self.covariance)[1]
+        return log_weight
+
+    @cached_property
     def seeds(self) -> IntArray:
         """Rows of the spots that make pairs, the best first."""
         order = np.argsort(-self.merit, kind="stable")[:MAX_SEED_SPOTS]
@@ -130,6 +149,59 @@ class Pairs:
     noise: FloatArray
     """Covariance of the features from fit and lattice; (n_pairs, 3, 3)."""
 
+    @cached_property
+    def noise_upper(self) -> FloatArray:
+        """Upper triangle of ``noise``, in the order of ``UPPER``; (6, n_pairs)."""
+        upper: FloatArray = np.stack([self.noise[:, i, j] for i, j in UPPER])
+        return upper
+
+    @cached_property
+    def shared(self) -> FloatArray:
+        """Upper triangle of the features' covariance by each of the nine terms of that of (s, e1, e2); (6, n, 9)."""
+        terms = [self.sensitivity[:, i, :, None] * self.sensitivity[:, j, None, :] for i, j in UPPER]
+        shared: FloatArray = np.stack(terms).reshape(len(UPPER), -1, 9)
+        return shared
+
+    def take(self, rows: IntArray) -> Pairs:
+        """Return these pairs in this order."""
+        return Pairs(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+
+@dataclass(frozen=True)
+class PairFit:
+    """How well pairs can fit seeds, given what is known of scale and ellipse; n_pairs columns."""
+
+    shift: FloatArray
+    """Features that scale and ellipse add; (3, n_pairs)."""
+    reach: FloatArray
+    """How far a seed may lie in each feature; (3, n_pairs)."""
+    precision: FloatArray
+    """Upper triangle of the precision of the features, in the order of ``UPPER``; (6, n_pairs)."""
+    log_norm: FloatArray
+    """Log density where the features agree; (n_pairs,)."""
+
+    def chi2(self, pair: IntArray, off: FloatArray) -> FloatArray:
+        """Squared distance of seeds that lie ``off`` (3, n) from pairs, in standard errors; (n,)."""
+        x, y, z = off - self.shift[:, pair]
+        xx, yy, zz, xy, xz, yz = self.precision[:, pair]
+        chi2: FloatArray = x * (xx * x + 2.0 * (xy * y + xz * z)) + y * (yy * y + 2.0 * yz * z) + zz * z * z
+        return chi2
+
+
+@dataclass(frozen=True)
+class Further:
+    """Spots beyond the pair that lie on the lattice of a hypothesis, n rows."""
+
+    row: IntArray
+    """Hypothesis, rising."""
+    spot: IntArray
+    point: FloatArray
+    """In units of the zone's basis; (n, 2)."""
+    place: IntArray
+    """Of the point in ``SeedIndex.shown``."""
+    gain: FloatArray
+    """Log of probability of showing x density at the spot over that of not showing."""
+
 
 @dataclass(frozen=True)
 class Hypotheses:
@@ -145,13 +217,12 @@ class Hypotheses:
     mirrored: Mask
     """The zone is seen along -[uvw]; (n,)."""
     features: FloatArray
-    """Observed less reference; (n, 3)."""
+    """Observed less reference; (3, n)."""
     constant: FloatArray
     """Log prior of the zone and its misses, log odds of showing the pair, and from features to positions; (n,)."""
-    further: IntArray
-    """Hypothesis and spot of each further spot that lies on the lattice; (n_further, 2)."""
-    gain: FloatArray
-    """Of each, log of probability of showing x density at the spot over that of not showing; (n_further,)."""
+    misses: FloatArray
+    """Log of the probability of each kind of grain to show nothing where spots would be seen; (n_kinds, n)."""
+    further: Further
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -162,32 +233,46 @@ def propose(index: SeedIndex, observed: Observed, pairs: Pairs, distortion: Dist
 
     At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them.
     """
-    covariance = feature_covariance(pairs, distortion)
-    reach = REACH * np.sqrt(np.einsum("pii->pi", covariance))
-    centre = pairs.features - pairs.sensitivity @ distortion.mean
-    pair, seed = index.find(centre, reach)
-    features = pairs.features[pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]], axis=1)
-    n_bins = min(index.miss.shape[1], len(observed.g_shown))
-    misses = index.miss[:, :n_bins] @ observed.g_shown[:n_bins]
+    fit = fit_pairs(pairs, distortion)
+    pair, seed = index.find(pairs.features - fit.shift.T, fit.reach.T)
+    features = pairs.features.T[:, pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]])
+    n_bins = min(index.miss.shape[2], len(observed.g_shown))
+    misses = index.miss[:, :, :n_bins] @ observed.g_shown[:n_bins]
+    of_pair = -2.0 * np.log(observed.length[pairs.first] * observed.length[pairs.second])
+    constant = index.constant[seed] + log_misses(misses, np.array(2.0))[index.zone[seed]] + of_pair[pair]
+    chi2 = fit.chi2(pair, features)
+    rows = _best_rows(np.where(chi2 <= NEAR2, constant + fit.log_norm[pair] - 0.5 * chi2, -np.inf))
+    pair, seed = pair[rows], seed[rows]
     zone, lattice = index.zone[seed], index.points[seed]
-    first, second = pairs.first[pair], pairs.second[pair]
-    constant = (index.log_prior + misses)[zone] - 2.0 * np.log(observed.length[first] * observed.length[second])
-    for side in (0, 1):
-        constant += _logit(index.shown[index.place(zone, lattice[:, side])])
     turn = np.sign(_cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
-    hypotheses = Hypotheses(
+    mirrored = turn[pair] * np.sign(_cross(lattice[:, 0], lattice[:, 1])) < 0
+    return Hypotheses(
         pairs=pairs,
         pair=pair,
         zone=zone,
         lattice=lattice,
-        mirrored=turn[pair] * np.sign(_cross(lattice[:, 0], lattice[:, 1])) < 0,
-        features=features,
-        constant=constant,
-        further=np.empty((0, 2), np.int64),
-        gain=np.empty(0),
+        mirrored=mirrored,
+        features=features[:, rows],
+        constant=constant[rows],
+        misses=misses[:, zone],
+        further=_find_further(index, observed, pairs, pair, zone, lattice),
     )
-    alone = rank(hypotheses, distortion, np.zeros(len(observed)))
-    return _test_further(index, observed, _keep(hypotheses, _best_rows(alone)))
+
+
+def fit_pairs(pairs: Pairs, distortion: Distortion) -> PairFit:
+    """Say how far seeds may lie from pairs, given what is known of scale and ellipse."""
+    xx, yy, zz, xy, xz, yz = pairs.noise_upper + pairs.shared @ distortion.of_one_grain.covariance.ravel()
+    # The inverse of a symmetric matrix, written out: pairs are many, and solvers of small matrices slow.
+    minors = np.stack(
+        [yy * zz - yz**2, xx * zz - xz**2, xx * yy - xy**2, xz * yz - xy * zz, xy * yz - xz * yy, xy * xz - xx * yz]
+    )
+    determinant = xx * minors[0] + xy * minors[3] + xz * minors[4]
+    return PairFit(
+        shift=(pairs.sensitivity @ distortion.mean).T,
+        reach=REACH * np.sqrt(np.stack([xx, yy, zz])),
+        precision=minors / determinant,
+        log_norm=-1.5 * LOG_2PI - 0.5 * np.log(determinant),
+    )
 
 
 def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -> FloatArray:
@@ -202,20 +287,20 @@ def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -
     log_null
         Log density of unknown spots at each spot; +inf for spots that are not free; (n_spots,).
     """
-    pairs = hypotheses.pairs
-    free = np.isfinite(log_null[pairs.first]) & np.isfinite(log_null[pairs.second])
-    rows = np.flatnonzero(free[hypotheses.pair])
+    pairs, further = hypotheses.pairs, hypotheses.further
+    fit = fit_pairs(pairs, distortion)
+    per_pair = fit.log_norm - log_null[pairs.first] - log_null[pairs.second]
+    rows = np.flatnonzero(np.isfinite(per_pair)[hypotheses.pair])
     pair = hypotheses.pair[rows]
-    covariance = feature_covariance(pairs, distortion)
-    root = np.linalg.inv(np.linalg.cholesky(covariance))
-    off = hypotheses.features[rows] - (pairs.sensitivity @ distortion.mean)[pair]
-    chi2 = np.sum((root[pair] @ off[:, :, None])[:, :, 0] ** 2, axis=1)
-    per_pair = -1.5 * LOG_2PI - 0.5 * np.linalg.slogdet(covariance)[1] - log_null[pairs.first] - log_null[pairs.second]
-    near = chi2 <= (REACH + 0.5) ** 2
+    chi2 = fit.chi2(pair, hypotheses.features[:, rows])
     score = np.full(len(hypotheses), -np.inf)
-    score[rows[near]] = (hypotheses.constant[rows] + per_pair[pair] - 0.5 * chi2)[near]
-    row, spot = hypotheses.further.T
-    score += np.bincount(row, weights=np.maximum(hypotheses.gain - log_null[spot], 0.0), minlength=len(score))
+    score[rows] = np.where(chi2 <= NEAR2, hypotheses.constant[rows] + per_pair[pair] - 0.5 * chi2, -np.inf)
+    gain = np.maximum(further.gain - log_null[further.spot], 0.0)
+    score += np.asarray(np.bincount(further.row, weights=gain, minlength=len(score)), np.float64)
+    n_shown = np.bincount(further.row[gain > 0.0], minlength=len(score))
+    more = np.flatnonzero(n_shown)
+    misses = hypotheses.misses[:, more]
+    score[more] = score[more] + log_misses(misses, 2.0 + n_shown[more]) - log_misses(misses, np.array(2.0))
     return score
 
 
@@ -226,61 +311,53 @@ def _best_rows(alone: FloatArray) -> IntArray:
     return rows
 
 
-def _keep(hypotheses: Hypotheses, rows: IntArray) -> Hypotheses:
-    return replace(
-        hypotheses,
-        pair=hypotheses.pair[rows],
-        zone=hypotheses.zone[rows],
-        lattice=hypotheses.lattice[rows],
-        mirrored=hypotheses.mirrored[rows],
-        features=hypotheses.features[rows],
-        constant=hypotheses.constant[rows],
+def _find_further(
+    index: SeedIndex, observed: Observed, pairs: Pairs, pair: IntArray, zone: IntArray, lattice: FloatArray
+) -> Further:
+    """List the further spots of each hypothesis; in blocks that stay in the processor's cache."""
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(len(pair), 1), BLOCK)]
+    found = [_on_lattice(index, observed, pairs, pair[block], zone[block], lattice[block]) for block in blocks]
+    row = np.concatenate([one.row + block.start for one, block in zip(found, blocks, strict=True)])
+    return Further(
+        row, *(np.concatenate([getattr(one, n) for one in found]) for n in ("spot", "point", "place", "gain"))
     )
 
 
-def _test_further(index: SeedIndex, observed: Observed, hypotheses: Hypotheses) -> Hypotheses:
-    """List the further spots of each hypothesis; in blocks that stay in the processor's cache."""
-    further, gains = [np.empty((0, 2), np.int64)], [np.empty(0)]
-    for start in range(0, len(hypotheses), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(hypotheses)))
-        row, spot, _, gain = _on_lattice(index, observed, hypotheses, rows)
-        further.append(np.stack([rows[row], spot], axis=1))
-        gains.append(gain)
-    return replace(hypotheses, further=np.concatenate(further), gain=np.concatenate(gains))
-
-
 def _on_lattice(
-    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Row in ``rows``, spot, lattice point and gain of each further spot that lies on a lattice point."""
-    pairs, pair, zone = hypotheses.pairs, hypotheses.pair[rows], hypotheses.zone[rows]
-    lattice = hypotheses.lattice[rows].astype(np.float32)
+    index: SeedIndex, observed: Observed, pairs: Pairs, pair: IntArray, zone: IntArray, lattice: FloatArray
+) -> Further:
+    """Find each further spot that lies on a lattice point which may show."""
+    lattice = lattice.astype(np.float32)
     first, second = pairs.first[pair], pairs.second[pair]
     g = observed.g.astype(np.float32)
     g1, g2 = g[first], g[second] * pairs.sign[pair, None].astype(np.float32)
     area = _cross(g1, g2)[:, None]
     along1, along2 = _cross(g, g2[:, None]) / area, _cross(g1[:, None], g) / area
-    at1 = along1 * lattice[:, 0, 0, None] + along2 * lattice[:, 1, 0, None]
-    at2 = along1 * lattice[:, 0, 1, None] + along2 * lattice[:, 1, 1, None]
-    point1, point2 = np.rint(at1), np.rint(at2)
-    seen = np.linalg.inv(lattice) @ np.stack([g1, g2], axis=1)
-    off1, off2 = at1 - point1, at2 - point2
-    x = off1 * seen[:, 0, 0, None] + off2 * seen[:, 1, 0, None]
-    y = off1 * seen[:, 0, 1, None] + off2 * seen[:, 1, 1, None]
+    off1 = along1 * lattice[:, 0, 0, None] + along2 * lattice[:, 1, 0, None]
+    off2 = along1 * lattice[:, 0, 1, None] + along2 * lattice[:, 1, 1, None]
+    off1 -= np.rint(off1)
+    off2 -= np.rint(off2)
+    # Rows of the inverse of ``lattice`` on the pair: the basis of the zone as the frame shows it.
+    (a, b), (c, d) = lattice.transpose(1, 2, 0)
+    basis = np.stack([d[:, None] * g1 - b[:, None] * g2, a[:, None] * g2 - c[:, None] * g1], axis=1)
+    basis /= (a * d - b * c)[:, None, None]
+    x = off1 * basis[:, 0, 0, None] + off2 * basis[:, 1, 0, None]
+    y = off1 * basis[:, 0, 1, None] + off2 * basis[:, 1, 1, None]
     own = (observed.sigma**2).astype(np.float32)
     variance = own + along1**2 * own[first, None] + along2**2 * own[second, None]
-    distance2 = (x * x + y * y) / variance
-    near = distance2 <= np.float32(REACH**2)
+    distance2 = x * x + y * y
+    near = distance2 <= np.float32(REACH**2) * variance
     near &= observed.length <= EDGE * index.g_max[zone][:, None]
-    near[np.arange(len(rows)), first] = near[np.arange(len(rows)), second] = False
+    near[np.arange(len(pair)), first] = near[np.arange(len(pair)), second] = False
     row, spot = np.nonzero(near)
-    point = np.stack([point1[row, spot], point2[row, spot]], axis=1).astype(np.float64)
-    shown = index.shown[index.place(zone[row], point)]
-    kept = shown > 0.0
-    row, spot, point, shown = row[kept], spot[kept], point[kept], shown[kept]
+    along = np.stack([along1[row, spot], along2[row, spot]], axis=1)
+    point = np.rint(np.einsum("na,nab->nb", along, lattice[row])).astype(np.float64)
+    place = index.place(zone[row], point)
+    kept = np.isfinite(index.log_shown[place])
+    row, spot, point, place = row[kept], spot[kept], point[kept], place[kept]
     spread = variance[row, spot].astype(np.float64)
-    gain = _logit(shown) - LOG_2PI - np.log(spread) - 0.5 * distance2[row, spot].astype(np.float64)
-    return row, spot, point, gain
+    off = distance2[row, spot].astype(np.float64) / spread
+    return Further(row, spot, point, place, index.log_shown[place] - LOG_2PI - np.log(spread) - 0.5 * off)
 
 
 @dataclass(frozen=True)
@@ -300,7 +377,7 @@ class Weighed:
     rotation: FloatArray
     """[rad]."""
     precision: FloatArray
-    """What each says about (s, e1, e2), alone; (n, 3, 3)."""
+    """What each says about (s, e1, e2), its own strain included; (n, 3, 3)."""
     pull: FloatArray
     """(n, 3)."""
 
@@ -310,6 +387,11 @@ class Weighed:
     def take(self, rows: IntArray) -> Weighed:
         """Return these rows in this order."""
         return Weighed(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def evidence(self, row: int) -> Distortion:
+        """Return what one says about (s, e1, e2), its own strain integrated out."""
+        precision, pull = without_strain(self.precision[row : row + 1], self.pull[row : row + 1])
+        return Distortion(precision[0], pull[0])
 
     def add(self, log_prior: FloatArray) -> Weighed:
         """Return the same with this much more score."""
@@ -329,93 +411,77 @@ def weigh(
     The model is linear about the best rotation, so the integral is a Gaussian's; its prior density of rotation stands
     in ``log_prior`` of the zone.
     """
-    points, shown = _claim(index, observed, hypotheses, rows, log_null)
-    distortion = distortion.for_one_grain()
-    claims = shown > 0.0
-    q, rotation = _place(index, observed, hypotheses, rows, points, claims)
-    weight = claims[:, :, None, None] * np.linalg.inv(observed.covariance)
-    residual = observed.g - q
-    jacobian = columns(q)
-    weighted = (weight @ jacobian).reshape(len(rows), 2 * len(observed), 4)
-    normal = jacobian.reshape(len(rows), 2 * len(observed), 4).transpose(0, 2, 1) @ weighted
-    right = (weighted.transpose(0, 2, 1) @ residual.reshape(len(rows), 2 * len(observed), 1))[:, :, 0]
-    chi2 = np.sum(residual * (weight @ residual[..., None])[..., 0], axis=(1, 2))
-    turn = normal[:, 3, 3]
-    full, pull = normal.copy(), right.copy()
-    full[:, :3, :3] += distortion.precision
-    pull[:, :3] += distortion.pull
-    best = np.linalg.solve(full, pull[:, :, None])[:, :, 0]
-    chi2 = chi2 + distortion.pull @ distortion.mean - np.sum(best * pull, axis=1)
-    log_det = np.linalg.slogdet(full)[1] - np.linalg.slogdet(distortion.precision)[1]
-    log_norm = claims @ (-LOG_2PI - 0.5 * np.linalg.slogdet(observed.covariance)[1])
-    odds = _logit(np.where(claims, shown, 0.5)) - np.where(claims, log_null, 0.0)
-    score = index.log_prior[hypotheses.zone[rows]] + _misses(index, observed, hypotheses.zone[rows]) + odds.sum(axis=1)
-    score += log_norm - 0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
-    across = normal[:, :3, 3]
-    precision, told = without_strain(
-        normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None],
-        right[:, :3] - across * (right[:, 3] / turn)[:, None],
-    )
+    distortion = distortion.of_one_grain
+    found = _claim(hypotheses, index, rows, log_null)
+    begin = np.searchsorted(found.row, np.arange(len(rows)))
+    q, rotation = _place(index, observed, hypotheses, rows, found)
+    # Residual and derivatives side by side, in standard errors: one product holds all sums of squares.
+    off = np.concatenate([columns(q), (observed.g[found.spot] - q)[:, :, None]], axis=2)
+    off = observed.root_weight[found.spot] @ off
+    sums = np.add.reduceat(off.transpose(0, 2, 1) @ off, begin)
+    normal, right, chi2 = sums[:, :4, :4], sums[:, :4, 4], sums[:, 4, 4]
+    # The rotation is integrated out first: what is left speaks of scale and ellipse alone.
+    turn, across = normal[:, 3, 3], normal[:, :3, 3]
+    precision = normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None]
+    pull = right[:, :3] - across * (right[:, 3] / turn)[:, None]
+    full, drawn = precision + distortion.precision, pull + distortion.pull
+    best = np.linalg.solve(full, drawn[:, :, None])[:, :, 0]
+    chi2 = chi2 + distortion.pull @ distortion.mean - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / turn
+    log_det = np.linalg.slogdet(full)[1] + np.log(turn) - distortion.log_det
+    log_odds = index.log_shown[found.place] - log_null[found.spot] - LOG_2PI + 0.5 * observed.log_weight[found.spot]
+    n_shown = np.diff(np.append(begin, len(found.row)))
+    score = index.log_prior[hypotheses.zone[rows]] + np.add.reduceat(log_odds, begin)
+    score += log_misses(hypotheses.misses[:, rows], n_shown)
+    score += -0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
+    points, shown = np.zeros((len(rows), len(observed), 2)), np.zeros((len(rows), len(observed)))
+    points[found.row, found.spot] = found.point
+    shown[found.row, found.spot] = index.shown[found.place]
     return Weighed(
         row=rows,
         score=score,
-        claims=claims,
+        claims=shown > 0.0,
         points=points,
         shown=shown,
-        rotation=rotation + best[:, 3],
+        rotation=rotation + (right[:, 3] - np.sum(across * best, axis=1)) / turn,
         precision=precision,
-        pull=told,
+        pull=pull,
     )
 
 
-def _misses(index: SeedIndex, observed: Observed, zone: IntArray) -> FloatArray:
-    """Log of the probability that a zone shows nothing where spots would be seen."""
-    n_bins = min(index.miss.shape[1], len(observed.g_shown))
-    misses: FloatArray = index.miss[zone, :n_bins] @ observed.g_shown[:n_bins]
-    return misses
-
-
-def _claim(
-    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, log_null: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Lattice point of each claimed spot and its probability of showing, 0 if not claimed; (n, k, 2), (n, k)."""
-    points = np.zeros((len(rows), len(observed), 2))
-    shown = np.zeros((len(rows), len(observed)))
-    row, spot, point, gain = _on_lattice(index, observed, hypotheses, rows)
-    better = gain > log_null[spot]
-    row, spot, point = row[better], spot[better], point[better]
-    points[row, spot] = point
-    shown[row, spot] = index.shown[index.place(hypotheses.zone[rows[row]], point)]
-    pairs, pair, order = hypotheses.pairs, hypotheses.pair[rows], np.arange(len(rows))
-    for side, (of_pair, sign) in enumerate(((pairs.first, np.ones_like(pairs.sign)), (pairs.second, pairs.sign))):
-        lattice = hypotheses.lattice[rows, side]
-        points[order, of_pair[pair]] = lattice * sign[pair, None]
-        shown[order, of_pair[pair]] = index.shown[index.place(hypotheses.zone[rows], lattice)]
-    return points, shown
+def _claim(hypotheses: Hypotheses, index: SeedIndex, rows: IntArray, log_null: FloatArray) -> Further:
+    """List all spots that chosen hypotheses claim, the pairs included; ``row`` is the row in ``rows``, rising."""
+    further, pairs = hypotheses.further, hypotheses.pairs
+    begin, end = np.searchsorted(further.row, rows), np.searchsorted(further.row, rows, side="right")
+    count = end - begin
+    row = np.repeat(np.arange(len(rows)), count)
+    at = np.arange(len(row)) + np.repeat(begin - (np.cumsum(count) - count), count)
+    better = further.gain[at] > log_null[further.spot[at]]
+    row, at = row[better], at[better]
+    pair, zone, lattice = hypotheses.pair[rows], hypotheses.zone[rows], hypotheses.lattice[rows]
+    second = lattice[:, 1] * pairs.sign[pair, None]
+    every = np.concatenate([np.arange(len(rows)), np.arange(len(rows)), row])
+    order = np.argsort(every, kind="stable")
+    places = [index.place(zone, lattice[:, 0]), index.place(zone, lattice[:, 1]), further.place[at]]
+    return Further(
+        row=every[order],
+        spot=np.concatenate([pairs.first[pair], pairs.second[pair], further.spot[at]])[order],
+        point=np.concatenate([lattice[:, 0], second, further.point[at]])[order],
+        place=np.concatenate(places)[order],
+        gain=np.empty(0),
+    )
 
 
 def _place(
-    index: SeedIndex,
-    observed: Observed,
-    hypotheses: Hypotheses,
-    rows: IntArray,
-    points: FloatArray,
-    claims: Mask,
+    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, found: Further
 ) -> tuple[FloatArray, FloatArray]:
-    """Lattice points in the frame, turned to fit the claimed spots best, and the turn; (n, n_spots, 2), (n,)."""
-    flat = points @ index.basis[hypotheses.zone[rows]]
-    flat[:, :, 1] *= np.where(hypotheses.mirrored[rows], -1.0, 1.0)[:, None]
-    lattice = flat[:, :, 0] + 1j * flat[:, :, 1]
-    seen = observed.g[:, 0] + 1j * observed.g[:, 1]
-    turn = np.sum(np.where(claims, np.conj(lattice) * seen / observed.sigma**2, 0.0), axis=1)
-    rotation = np.angle(turn)
-    placed = lattice * np.exp(1j * rotation)[:, None]
+    """Lattice points in the frame, turned to fit the claimed spots best, and each row's turn; (n, 2), (n_rows,)."""
+    flat = np.einsum("na,nab->nb", found.point, index.basis[hypotheses.zone[rows]][found.row])
+    lattice = flat[:, 0] + 1j * np.where(hypotheses.mirrored[rows][found.row], -1.0, 1.0) * flat[:, 1]
+    seen = observed.g[found.spot, 0] + 1j * observed.g[found.spot, 1]
+    match = np.conj(lattice) * seen / observed.sigma[found.spot] ** 2
+    rotation = np.angle(np.add.reduceat(match, np.searchsorted(found.row, np.arange(len(rows)))))
+    placed = lattice * np.exp(1j * rotation)[found.row]
     return np.stack([placed.real, placed.imag], axis=-1), rotation
-
-
-def _logit(shown: FloatArray) -> FloatArray:
-    logit: FloatArray = np.log(shown) - np.log1p(-shown)
-    return logit
 
 
 def make_pairs(observed: Observed) -> Pairs:
@@ -463,7 +529,7 @@ def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray
 
 def feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
     """Covariance of the features of pairs, from fit, lattice, scale and ellipse; (n_pairs, 3, 3)."""
-    shared = pairs.sensitivity @ distortion.for_one_grain().covariance @ pairs.sensitivity.transpose(0, 2, 1)
+    shared = pairs.sensitivity @ distortion.of_one_grain.covariance @ pairs.sensitivity.transpose(0, 2, 1)
     covariance: FloatArray = pairs.noise + shared
     return covariance
 

@@ -13,7 +13,6 @@ from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import UNLISTED
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
 from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
-from fringemap.phases.singles import make_ring_set
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
 
@@ -87,7 +86,7 @@ def name_spots(
     one phase is within the errors and that phase is named already, or the user has restricted the phases.
     """
     design = np.stack([np.ones(len(spots)), np.cos(2.0 * spots.angle), np.sin(2.0 * spots.angle)], axis=1)
-    shared = np.einsum("na,ab,nb->n", design, explanation.distortion.for_one_grain().covariance, design)
+    shared = np.einsum("na,ab,nb->n", design, explanation.distortion.of_one_grain.covariance, design)
     sigma = np.sqrt(compute_relative_sigma(spots) ** 2 + shared)
     shift = -design @ explanation.distortion.mean
     frame = _Frame(spots, references, explanation, scale, settings, shift, sigma)
@@ -240,9 +239,9 @@ def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     priors = []
     share, n_free = frame.explanation.single_share, _count_free(frame)
     of_named = max(SINGLES_EXPECTED, share / (1.0 - share) * n_free / max(1, len(named)))
-    for number, reflections in enumerate(frame.references):
+    for number, rings in enumerate(frame.explanation.rings):
         rate = of_named if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), FEWEST_REAL)
-        priors.append(np.log(np.maximum(rate * make_ring_set(reflections).weight, 1e-12)))
+        priors.append(np.log(np.maximum(rate * rings.weight, 1e-12)))
     return priors
 
 

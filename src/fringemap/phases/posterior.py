@@ -19,7 +19,7 @@ from fringemap.phases.distortion import Distortion
 from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose, take
 from fringemap.phases.joining import join_spots
 from fringemap.phases.search import N_WEIGHED, Found, Search, odds_of
-from fringemap.phases.seeds import build_seed_index
+from fringemap.phases.seeds import build_decoy_index, build_resemblance, build_seed_index
 from fringemap.phases.singles import make_ring_set
 from fringemap.phases.unlisted import find_lattices
 from fringemap.phases.zones import standard_zone
@@ -28,6 +28,7 @@ from fringemap.records import Flag
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from fringemap.phases.singles import RingSet
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
@@ -37,7 +38,7 @@ DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFI
 N_STRONGEST = 10
 """If listed phases explain most of so many of the strongest spots, a frame is taken as understood."""
 
-N_TAKEN = 24
+N_TAKEN = 16
 """Hypotheses that are integrated where only the best is wanted."""
 
 MAX_SPOTS = 100
@@ -48,6 +49,16 @@ MAX_GRAINS = 12
 MAX_RIVALS = 4
 RIVAL_DEPTH = 6.0
 """So many rivals, and not further below in log odds, begin a set of grains of their own."""
+
+HOPELESS = 5.0
+"""What is known beforehand of scale and ellipse need not be so if the best set lies so far below in log odds."""
+
+TRUST = 0.5
+"""Share of the log odds between sets of grains that is believed. Grains of a frame share one transfer function that
+nobody knows, so what each shows and hides is no independent evidence; without this, nine of ten would be six of ten."""
+
+DISTURBED = 0.7
+"""A grain is sought anew beside a rival that costs it as much of its log odds, by way of scale and ellipse."""
 
 SIBLING_SIZES = 0.06
 """Spread of the cells of crystals that are built alike [relative]: spinels, rock salts, perovskites."""
@@ -99,6 +110,8 @@ class Explanation:
     """References that are surely in the frame."""
     single_share: float = 0.0
     """Share of the spots outside all grains that the phases of the grains make, by single fringes."""
+    rings: tuple[RingSet, ...] = ()
+    """Of each reference."""
     rivals: Mapping[int, Grain] = field(default_factory=dict)
     """Of each reference that leads another set of grains, its strongest grain in the best of these sets."""
 
@@ -136,26 +149,32 @@ def explain_spots(
     Explanation
         No grains if none is likelier than unknown spots.
     """
-    index = build_seed_index(references, n_decoys=n_decoys)
+    index, decoys = build_seed_index(references), build_decoy_index(references, n_decoys=n_decoys)
     every = observe(spots, visibility=visibility)
     log_null = _log_null(spots, every)
-    if index.n_real == 0 or len(spots) < 2:
-        return Explanation((), priors[0][1], priors[0][1], log_null, certain)
+    resemblance = build_resemblance(references, n_decoys=n_decoys)
+    rings = tuple(make_ring_set(reflections) for reflections in references)
+    if len(index) == 0 or len(spots) < 2:
+        return Explanation((), priors[0][1], priors[0][1], log_null, certain, rings=rings)
     rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
-    observed, rings = take(every, rows), tuple(make_ring_set(reflections) for reflections in references)
+    observed = take(every, rows)
     pairs = make_pairs(observed)
+    nets = find_lattices(observed, pairs)
     sets: list[_Set] = []
     for probability, prior in priors:
-        hypotheses, lattices = propose(index, observed, pairs, prior), find_lattices(observed, pairs, prior)
+        hypotheses, lattices = propose(index, observed, pairs, prior), nets.given(prior, resemblance, observed)
         weight = math.log(probability)
-        search = Search(index, observed, hypotheses, lattices, prior, log_null[rows], rings, weight, certain)
-        sets += _explore(search)
+        search = Search(
+            index, decoys, observed, pairs, hypotheses, lattices, prior, log_null[rows], rings, weight, certain
+        )
+        sets += _explore(search, least=max((one.score for one in sets), default=-math.inf) - HOPELESS)
         sets.sort(key=lambda one: -one.score)
         if _is_understood(sets[0]):
             break
     best = sets[0]
     grains = [_finish(grain, references, rows) for grain in _judge(sets, len(references))]
-    rivals = {one.reference: _finish(one, references, rows) for one in _leaders(sets[::-1])}
+    leaders = {one.reference: one for one in _leaders(sets[::-1])}
+    rivals = {reference: _finish(one, references, rows) for reference, one in leaders.items()}
     return Explanation(
         grains=tuple(_join_all(grains, references, every)),
         prior=best.search.prior,
@@ -163,6 +182,7 @@ def explain_spots(
         log_null=log_null,
         certain=certain,
         single_share=best.single_share,
+        rings=rings,
         rivals=rivals,
     )
 
@@ -216,20 +236,23 @@ def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     return density
 
 
-def _explore(search: Search) -> list[_Set]:
+def _explore(search: Search, *, least: float) -> list[_Set]:
     """Find the best set of grains and those that begin with a rival of one of its grains; the best first.
 
-    A rival drags scale and ellipse along, and with them all other grains. So the others are sought anew.
+    A rival drags scale and ellipse along, and with them other grains. Those that suffer are sought anew. Where the best
+    set's log odds stay below ``least``, its rivals cannot matter.
     """
     first = _Set(_settle(search, _complete(search, [])), search)
+    if first.score < least:
+        return [first]
     sets = [first]
-    for rival in _rivals(search, first.grains):
-        # Unlisted lattices know no scale: they stay where they are.
-        kept = [
-            grain for grain in first.grains if grain.reference == UNLISTED and not set(grain.spots) & set(rival.spots)
-        ]
-        sets.append(_Set(_complete(search, [rival, *kept]), search))
+    sets += [
+        _Set(_complete(search, [rival, *_undisturbed(search, rival, first.grains)]), search)
+        for rival in _rivals(search, first.grains)
+    ]
     sets.sort(key=lambda one: -one.score)
+    if sets[0] is first:
+        return sets
     best = _Set(_settle(search, sets[0].grains), search)
     return [max(best, sets[0], key=lambda one: one.score), *sets[1:]]
 
@@ -247,7 +270,7 @@ class _Set:
         # The number of unknown spots to be expected is itself unknown; with an even prior it leaves factorials.
         self.score += math.lgamma(n_spots - len(taken) + 1) - math.lgamma(n_spots + 1)
         phases = {grain.reference for grain in grains if grain.reference != UNLISTED}
-        self.singles, self.distortion, self.single_share = search.weigh_singles(phases, joint, taken)
+        self.singles, self.distortion, self.single_share = _weigh_singles(search, phases, joint, taken)
         self.score += self.singles + search.log_weight
 
     def singles_of(self, reference: int) -> float:
@@ -257,7 +280,7 @@ class _Set:
         taken = [spot for grain in self.grains for spot in grain.spots]
         others = [grain for grain in self.grains if grain.reference not in (UNLISTED, reference)]
         joint = self.search.prior.with_evidence(grain.evidence for grain in others)
-        without, _, _ = self.search.weigh_singles({grain.reference for grain in others}, joint, taken)
+        without, _, _ = _weigh_singles(self.search, {grain.reference for grain in others}, joint, taken)
         return max(0.0, self.singles - without)
 
     def share(self, claims: Mask) -> int | None:
@@ -266,6 +289,34 @@ class _Set:
             if claims[list(grain.spots)].sum() >= 0.5 * claims.sum():
                 return grain.reference
         return None
+
+
+def _weigh_singles(
+    search: Search, phases: set[int], joint: Distortion, taken: Sequence[int]
+) -> tuple[float, Distortion, float]:
+    """Weigh single fringes of all phases of a set, or of one of them alone; what is said of scale is the best's."""
+    choices = [phases, *({phase} for phase in sorted(phases) if len(phases) > 1)]
+    weighed = [search.weigh_singles(choice, joint, taken) for choice in choices]
+    log_odds = np.array([one for one, _, _ in weighed])
+    best = int(np.argmax(log_odds))
+    top = float(log_odds[best])
+    return top + math.log(float(np.exp(log_odds - top).mean())), *weighed[best][1:]
+
+
+def _undisturbed(search: Search, rival: Grain, grains: Sequence[Grain]) -> list[Grain]:
+    """Grains that share no spot with a rival, nor the phase with what it ousts, and that like its scale as well."""
+    ousted = [grain for grain in grains if set(grain.spots) & set(rival.spots)]
+    phases = {grain.reference for grain in ousted if grain.reference != UNLISTED}
+    before = search.prior.with_evidence(grain.evidence for grain in ousted)
+    after = search.prior.with_evidence([rival.evidence])
+    kept = []
+    for grain in grains:
+        if any(grain is one for one in ousted) or grain.reference in phases:
+            continue
+        if after.gain([grain.evidence]) > before.gain([grain.evidence]) - DISTURBED:
+            kept.append(grain)
+            before, after = before.with_evidence([grain.evidence]), after.with_evidence([grain.evidence])
+    return kept
 
 
 def _rivals(search: Search, grains: Sequence[Grain]) -> list[Grain]:
@@ -285,7 +336,7 @@ def _rivals(search: Search, grains: Sequence[Grain]) -> list[Grain]:
         reference = search.reference(found.real)
         close = _overlaps(found.real.claims, _claims(search, grain)) > 0
         _, first = np.unique(np.where(close, reference, -1), return_index=True)
-        first = np.sort(first[close[first]])[: 2 * MAX_RIVALS]
+        first = np.sort(first[close[first]])[: MAX_RIVALS + 1]
         made = [_make_grain(search, found.real, int(row), search.prior, len(taken)) for row in first]
         worth = [one.score + _singles_of(search, one, taken) for one in made]
         own = [value for value, one in zip(worth, made, strict=True) if one.reference == grain.reference]
@@ -326,16 +377,21 @@ def _settle(search: Search, grains: Sequence[Grain]) -> list[Grain]:
 
 
 def _find(search: Search, others: Sequence[Grain], *, n_weighed: int = N_WEIGHED) -> Found:
+    return search.find(*_given(search, others), n_weighed=n_weighed)
+
+
+def _given(search: Search, others: Sequence[Grain]) -> tuple[Distortion, set[int], set[int]]:
+    """What the other grains say of scale and ellipse, the spots that they take, and their references."""
     distortion = search.prior.with_evidence(grain.evidence for grain in others)
     taken = {spot for grain in others for spot in grain.spots}
-    return search.find(distortion, taken, {grain.reference for grain in others}, n_weighed=n_weighed)
+    return distortion, taken, {grain.reference for grain in others}
 
 
 def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
     """Make a grain of the best hypothesis if it is likelier than unknown spots.
 
-    If plain lattices and decoys together are likelier still, it is unlisted: its spots are taken, but it says nothing
-    about scale and ellipse, for a chance fit would draw them its way.
+    If plain lattices together are likelier still, it is unlisted: its spots are taken, but it says nothing about scale
+    and ellipse, for a chance fit would draw them its way.
     """
     found = _find(search, others, n_weighed=N_TAKEN)
     real = float(found.real.score.max(initial=-np.inf))
@@ -348,8 +404,7 @@ def _take(search: Search, others: Sequence[Grain]) -> Grain | None:
         return _make_unlisted(found.lattice_claims[int(np.argmax(found.lattice_score))], plain, n_free)
     best = int(np.argmax(found.real.score))
     claims = found.real.claims[best]
-    unlisted = odds_of(found.decoys.score) @ _overlaps(found.decoys.claims, claims)
-    unlisted += odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
+    unlisted = odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
     if unlisted > odds_of(found.real.score)[best]:
         return _make_unlisted(claims, float(np.log(unlisted)), n_free)
     distortion = search.prior.with_evidence(grain.evidence for grain in others)
@@ -362,7 +417,7 @@ def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distort
     spots = np.flatnonzero(weighed.claims[best])
     points = weighed.points[best, spots].astype(np.int64)
     axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
-    evidence = Distortion(weighed.precision[best], weighed.pull[best])
+    evidence = weighed.evidence(best)
     gained = distortion.gain([evidence])
     score = float(weighed.score[best])
     return Grain(
@@ -392,7 +447,7 @@ def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
     resembles a listed one, which decoys stand for, would show all of them just as well.
     """
     search, grains = sets[0].search, sets[0].grains
-    weights = odds_of(np.array([one.score - sets[0].score for one in sets]))
+    weights = odds_of(TRUST * np.array([one.score - sets[0].score for one in sets]))
     odds = [_odds(sets, number, n_references) for number in range(len(grains))]
     judged: list[Grain] = []
     for number, grain in enumerate(grains):
@@ -414,15 +469,14 @@ def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
 def _odds_of_siblings(best: _Set, grain: Grain) -> float:
     """Odds of a phase that is on no list but differs from the grain's by its size only, against the grain's phase.
 
-    Many crystals are built alike. The further the scale must be from where the calibration and the other phases see it,
-    the likelier is such a sibling.
+    Many crystals are built alike. The further the scale must be from where the calibration sees it, the likelier is
+    such a sibling. Other phases of the frame do not vouch for the scale: they were chosen to suit it.
     """
     if grain.reference == UNLISTED or grain.reference in best.search.certain:
         return 0.0
     own = [one.evidence for one in best.grains if one.reference == grain.reference]
-    base = best.search.prior.with_evidence(one.evidence for one in best.grains if one.reference != grain.reference)
-    any_size = base.widened(SIBLING_SIZES)
-    log_odds = any_size.gain(own) - base.gain(own)
+    prior = best.search.prior
+    log_odds = prior.widened(SIBLING_SIZES).gain(own) - prior.gain(own)
     return best.search.siblings * float(odds_of(np.array(log_odds)))
 
 
@@ -463,9 +517,11 @@ def _odds(sets: Sequence[_Set], number: int, n_references: int) -> tuple[FloatAr
     leaders = {one.share(claims) for one in sets}
     alone = odds_of(np.array(-sets[0].singles_of(grain.reference)))
     faded = np.array([1.0 if reference in leaders else float(alone) for reference in range(n_references)])
+    joint, taken, _ = _given(search, others)
+    mocked, score, mock_claims = search.find_decoys(joint, taken, claims)
     odds, decoys = np.zeros(n_references), np.zeros(n_references)
-    for what, sums in ((found.real, odds), (found.decoys, decoys)):
-        np.add.at(sums, search.reference(what), odds_of(what.score) * _overlaps(what.claims, claims))
+    np.add.at(odds, search.reference(found.real), odds_of(found.real.score) * _overlaps(found.real.claims, claims))
+    np.add.at(decoys, mocked, odds_of(score) * _overlaps(mock_claims, claims))
     plain = 1.0 + odds_of(found.lattice_score) @ _overlaps(found.lattice_claims, claims)
     return odds * faded, float(decoys @ faded), float(plain * alone)
 

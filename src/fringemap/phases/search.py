@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.phases.hypotheses import Hypotheses, Observed, Weighed, rank, weigh
+from fringemap.phases.hypotheses import propose, rank, weigh
 from fringemap.phases.singles import weigh_singles
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from fringemap.phases.distortion import Distortion
+    from fringemap.phases.hypotheses import Hypotheses, Observed, Pairs, Weighed
     from fringemap.phases.seeds import SeedIndex
     from fringemap.phases.singles import RingSet
     from fringemap.phases.unlisted import Lattices
@@ -37,10 +38,10 @@ FEWEST_REAL = 2
 LONG_LIST = 60
 """A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
 
-SIBLINGS = 0.06
+SIBLINGS = 0.08
 """Phases on no list that differ from a listed one by the size of their cells only, for each that is on a long list."""
 
-N_WEIGHED = 96
+N_WEIGHED = 64
 """Hypotheses that are integrated where all rivals count."""
 
 DEPTH = 14.0
@@ -52,10 +53,9 @@ LARGEST_LOG_ODDS = 600.0
 
 @dataclass(frozen=True)
 class Found:
-    """What can explain the free spots: real structures, decoys and plain lattices, each best first."""
+    """What can explain the free spots: structures and plain lattices, each best first."""
 
     real: Weighed
-    decoys: Weighed
     lattice_score: FloatArray
     lattice_claims: Mask
 
@@ -65,7 +65,9 @@ class Search:
     """What stays the same through the search of one frame."""
 
     index: SeedIndex
+    decoys: SeedIndex
     observed: Observed
+    pairs: Pairs
     hypotheses: Hypotheses
     lattices: Lattices
     prior: Distortion
@@ -81,13 +83,15 @@ class Search:
     @property
     def siblings(self) -> float:
         """Unlisted phases that are built like a listed one, for each of these."""
-        return SIBLINGS * min(1.0, self.index.n_real / LONG_LIST)
+        return SIBLINGS * min(1.0, len(self.index) / LONG_LIST)
 
     def weigh_singles(
         self, references: Collection[int], distortion: Distortion, taken: Collection[int]
     ) -> tuple[float, Distortion, float]:
         """Log odds of references to make spots outside all grains by single fringes; see ``weigh_singles``."""
-        free = np.setdiff1d(np.arange(len(self.observed)), list(taken))
+        is_free = np.ones(len(self.observed), np.bool_)
+        is_free[list(taken)] = False
+        free = np.flatnonzero(is_free)
         rings = [self.rings[reference] for reference in sorted(references)]
         return weigh_singles(self.observed, self.log_null, rings, distortion, free)
 
@@ -107,36 +111,45 @@ class Search:
         n_weighed
             So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each.
         """
-        # If no grain explains the free spots, they are all unknown: so many unknown spots are expected.
-        log_null = self.log_null + np.log(max(1, len(self.log_null) - len(taken)))
-        log_null[list(taken)] = np.inf
-        table = self.index.table[self.hypotheses.zone]
-        log_rate = self._log_rates(present)[table]
-        ranked = rank(self.hypotheses, distortion, log_null) + log_rate
-        real = table < self.index.n_real
-        chosen = [_top(ranked, np.flatnonzero(which), n_weighed) for which in (real, ~real)]
-        rows = np.concatenate(chosen)
-        weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null)
-        weighed = weighed.add(log_rate[rows])
-        unlisted = UNLISTED_EXPECTED * min(1.0, self.index.n_real / LONG_LIST)
-        score, claims = self.lattices.score(float(np.log(unlisted)), log_null)
-        order = np.argsort(-score, kind="stable")[:N_WEIGHED]
-        lattice_score, lattice_claims = score[order], claims[order]
-        _, first = np.unique(np.packbits(lattice_claims, axis=1), axis=0, return_index=True)
-        first.sort()
+        log_null = self._log_null(taken)
+        log_rate = self._log_rates(present)[self.index.table[self.hypotheses.zone]]
+        rows = _top(rank(self.hypotheses, distortion, log_null) + log_rate, n_weighed)
+        weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null).add(log_rate[rows])
+        unlisted = UNLISTED_EXPECTED * min(1.0, len(self.index) / LONG_LIST)
         return Found(
-            _distinct(weighed.take(np.arange(len(chosen[0]))), self.hypotheses),
-            _distinct(weighed.take(np.arange(len(chosen[0]), len(rows))), self.hypotheses),
-            lattice_score[first],
-            lattice_claims[first],
+            _distinct(weighed, self.hypotheses), *self.lattices.best(float(np.log(unlisted)), log_null, n_weighed)
         )
+
+    def find_decoys(
+        self, distortion: Distortion, taken: Collection[int], claims: Mask
+    ) -> tuple[IntArray, FloatArray, Mask]:
+        """Integrate the best decoys that explain some pair of the claimed spots.
+
+        Returns
+        -------
+        IntArray, FloatArray, Mask
+            The reference that each mocks, its log odds, and the spots that it claims; (n,), (n,), (n, n_spots).
+        """
+        log_null = self._log_null(taken)
+        pairs = self.pairs.take(np.flatnonzero(claims[self.pairs.first] & claims[self.pairs.second]))
+        hypotheses = propose(self.decoys, self.observed, pairs, distortion)
+        rows = _top(rank(hypotheses, distortion, log_null), N_WEIGHED)
+        weighed = _distinct(weigh(self.decoys, self.observed, hypotheses, rows, distortion, log_null), hypotheses)
+        expected = DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
+        reference = self.decoys.references[self.decoys.table[hypotheses.zone[weighed.row]]]
+        return reference, weighed.score + np.log(expected), weighed.claims
+
+    def _log_null(self, taken: Collection[int]) -> FloatArray:
+        """Log density at each spot of the unknown spots; +inf where a grain explains it."""
+        # If no grain explains the free spots, they are all unknown: so many unknown spots are expected.
+        log_null: FloatArray = self.log_null + np.log(max(1, len(self.log_null) - len(taken)))
+        log_null[list(taken)] = np.inf
+        return log_null
 
     def _log_rates(self, present: Collection[int]) -> FloatArray:
         """Log of the number of grains expected of each table; (n_tables,)."""
-        n_real, n_tables = self.index.n_real, len(self.index.references)
-        rate = np.full(n_tables, GRAINS_EXPECTED / max(n_real, FEWEST_REAL))
-        rate[:n_real][np.isin(self.index.references[:n_real], [*present, *self.certain])] = AGAIN_EXPECTED
-        rate[n_real:] = DECOYS_EXPECTED * min(1.0, n_real / LONG_LIST) / max(n_tables - n_real, 1)
+        rate = np.full(len(self.index), GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL))
+        rate[np.isin(self.index.references, [*present, *self.certain])] = AGAIN_EXPECTED
         rates: FloatArray = np.log(rate)
         return rates
 
@@ -152,28 +165,19 @@ def odds_of(score: FloatArray) -> FloatArray:
     return odds
 
 
-def _top(ranked: FloatArray, rows: IntArray, at_most: int) -> IntArray:
+def _top(ranked: FloatArray, at_most: int) -> IntArray:
     """Rows with the highest rank, none much below the best."""
-    score = ranked[rows]
+    rows = np.flatnonzero(ranked > max(ranked.max(initial=-np.inf) - DEPTH, -1e300))
     if len(rows) > at_most:
-        chosen = np.argpartition(-score, at_most)[:at_most]
-        rows, score = rows[chosen], score[chosen]
-    keep: IntArray = rows[(score > score.max(initial=-np.inf) - DEPTH) & np.isfinite(score)]
-    return keep
+        rows = rows[np.argpartition(-ranked[rows], at_most)[:at_most]]
+    top: IntArray = rows
+    return top
 
 
 def _distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
     """Keep one of the hypotheses that are the same grain found through different pairs, or by symmetry; best first."""
-    order = np.argsort(-weighed.score, kind="stable")
-    packed = np.packbits(weighed.claims[order], axis=1)
-    names = np.concatenate(
-        [
-            hypotheses.zone[weighed.row[order], None],
-            np.rint(10.0 * weighed.score[order, None]).astype(np.int64),
-            packed.astype(np.int64),
-        ],
-        axis=1,
-    )
-    _, first = np.unique(names, axis=0, return_index=True)
-    kept = order[np.sort(first)]
-    return weighed.take(kept)
+    kept: dict[tuple[int, int, bytes], int] = {}
+    zones, scores = hypotheses.zone[weighed.row].tolist(), np.rint(10.0 * weighed.score).astype(np.int64).tolist()
+    for row in np.argsort(-weighed.score, kind="stable").tolist():
+        kept.setdefault((zones[row], scores[row], weighed.claims[row].tobytes()), row)
+    return weighed.take(np.fromiter(kept.values(), np.int64, len(kept)))

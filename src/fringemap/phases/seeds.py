@@ -1,15 +1,17 @@
-"""The seeds of many structures and their decoys, sorted so that those near a pair of spots are found at once."""
+"""The seeds of many structures or of their decoys, sorted so that those near a pair of spots are found at once."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.phases.decoys import make_decoy_cells
+from fringemap.phases.resemblance import Resemblance, measure_resemblance
+from fringemap.phases.strength import OFFSETS
 from fringemap.phases.zones import ZoneTable, build_zone_table, scale_zone_table
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 RATIO_BIN = 0.03
 ANGLE_BIN = 0.03
+LENGTH_BIN = 0.05
 """Sides of the cells that seeds are sorted into: about as far as a query reaches."""
 
 MAX_PAIRS = 600
@@ -26,21 +29,20 @@ MAX_CELLS = 8
 MAX_FINDS = 400_000
 """Bounds on a search: pairs, cells to either side, and seeds in all the cells. They hold a search below 100 MB."""
 
-_MARGIN = 16
-_ANGLES = math.ceil(math.pi / ANGLE_BIN) + 2 * _MARGIN
-_OFFSET = 8.0
-_SPAN = 16.0
-"""log |g| + offset lies within (0, span): cell number x span + that is one sorted key."""
+_ANGLES = math.ceil(0.5 * math.pi / ANGLE_BIN) + 3
+_BELOW = 4
+_SHORTEST = -6.0
+_LENGTHS = math.ceil((2.0 - _SHORTEST) / LENGTH_BIN)
+"""Cells in the angle, of ratios below 1 (near-ties are kept in both orders), and in log |g|, |g| in 1/Å; those of the
+ratio are as many as the seeds need."""
 
 
 @dataclass(frozen=True)
 class SeedIndex:
-    """Zones and seeds of all tables in one row, real structures first."""
+    """Zones and seeds of all tables in one row."""
 
     references: IntArray
     """Of each table, which of the references it is or mocks; (n_tables,)."""
-    n_real: int
-    """The first tables; the others are decoys."""
     table: IntArray
     """Table of each zone; (n_zones,)."""
     uvw: IntArray
@@ -48,7 +50,7 @@ class SeedIndex:
     basis: FloatArray
     log_prior: FloatArray
     miss: FloatArray
-    """(n_zones, n_bins)."""
+    """(n_kinds, n_zones, n_bins)."""
     g_max: FloatArray
     """(n_zones,)."""
     place_steps: IntArray
@@ -56,13 +58,21 @@ class SeedIndex:
     place_origin: IntArray
     shown: FloatArray
     """Probability of showing, of all structures in one row; decoys look up their parents'."""
+    log_shown: FloatArray
+    """Log of the odds of each place in ``shown``; -inf where nothing shows."""
     zone: IntArray
-    """Of each seed; (n_seeds,), sorted by ``key`` as all that follow."""
+    """Of each seed; (n_seeds,), sorted by cell as all that follow."""
     points: FloatArray
     log_g: FloatArray
     log_ratio: FloatArray
     angle: FloatArray
-    key: FloatArray
+    constant: FloatArray
+    """Log prior of the seed's zone and log odds of showing its two reflections."""
+    begin: IntArray
+    """Row of the first seed of each cell; cells of one ratio and angle follow each other in log |g|; (n_cells + 1,)."""
+
+    def __len__(self) -> int:
+        return len(self.references)
 
     def place(self, zone: IntArray, points: FloatArray) -> IntArray:
         """Tell where in ``shown`` the lattice points of zones are; (n,) for (n,) and (n, 2)."""
@@ -86,29 +96,54 @@ class SeedIndex:
             Row of the pair and row of the seed of each find.
         """
         features, reach = features[:MAX_PAIRS], reach[:MAX_PAIRS]
-        ratio_cell = np.floor(features[:, 1] / RATIO_BIN).astype(np.int64)
-        angle_cell = np.floor(features[:, 2] / ANGLE_BIN).astype(np.int64)
-        wide = np.ceil(reach.max(axis=0, initial=0.0) / (1.0, RATIO_BIN, ANGLE_BIN)).astype(int)
-        wide = np.minimum(wide, MAX_CELLS)
-        step = np.array([(r, a) for r in range(-wide[1], wide[1] + 1) for a in range(-wide[2], wide[2] + 1)])
-        cell = _cell(ratio_cell[:, None] + step[:, 0], angle_cell[:, None] + step[:, 1]) * _SPAN + _OFFSET
-        low = np.searchsorted(self.key, cell + (features[:, 0] - reach[:, 0])[:, None])
-        count = np.searchsorted(self.key, cell + (features[:, 0] + reach[:, 0])[:, None], side="right") - low
-        count[np.cumsum(count.sum(axis=1)) > MAX_FINDS] = 0
-        pair = np.repeat(np.repeat(np.arange(len(features)), len(step)), count.ravel())
-        begin = np.cumsum(count.ravel()) - count.ravel()
-        seed = np.arange(int(count.sum())) + np.repeat(low.ravel() - begin, count.ravel())
+        low_ratio, wide_ratio = _cells(features[:, 1], reach[:, 1], RATIO_BIN)
+        low_angle, wide_angle = _cells(features[:, 2], reach[:, 2], ANGLE_BIN)
+        of_ratio, of_angle = np.arange(wide_ratio.max(initial=0)), np.arange(wide_angle.max(initial=0))
+        ratio = (low_ratio[:, None] + of_ratio + _BELOW)[:, :, None]
+        angle = (low_angle[:, None] + of_angle)[:, None, :]
+        valid = (of_ratio < wide_ratio[:, None])[:, :, None] & (of_angle < wide_angle[:, None])[:, None, :]
+        valid &= (ratio >= 0) & (angle >= 0) & (angle < _ANGLES) & (ratio < len(self.begin) // (_ANGLES * _LENGTHS))
+        pair, *at = np.nonzero(valid)
+        cell = (ratio[pair, at[0], 0] * _ANGLES + angle[pair, 0, at[1]]) * _LENGTHS
+        low = self.begin[cell + _length_cell(features[:, 0] - reach[:, 0])[pair]]
+        count = self.begin[cell + _length_cell(features[:, 0] + reach[:, 0])[pair] + 1] - low
+        total = np.cumsum(count)
+        count[np.searchsorted(total, MAX_FINDS, side="right") :] = 0
+        seed = np.arange(int(count.sum())) + np.repeat(low - (total - count), count)
+        pair = np.repeat(pair, count)
+        close = np.abs(self.log_g[seed] - features[pair, 0]) <= reach[pair, 0]
+        seed, pair = seed[close], pair[close]
         near = np.abs(self.log_ratio[seed] - features[pair, 1]) <= reach[pair, 1]
         near &= np.abs(self.angle[seed] - features[pair, 2]) <= reach[pair, 2]
         return pair[near], seed[near]
 
 
-def build_seed_index(references: Sequence[Reflections], *, n_decoys: int) -> SeedIndex:
-    """Gather the zones and seeds of all references that have a structure, and of ``n_decoys`` decoys of each.
+def build_seed_index(references: Sequence[Reflections]) -> SeedIndex:
+    """Gather the zones and seeds of all references that have a structure.
 
     The result is kept for the next frame with the same references.
     """
-    return _build(tuple(_Same(reflections, _identity(reflections)) for reflections in references), n_decoys)
+    return _build(_all_same(references), 0)
+
+
+def build_decoy_index(references: Sequence[Reflections], *, n_decoys: int) -> SeedIndex:
+    """Gather the zones and seeds of ``n_decoys`` decoys of each reference that has a structure; kept, too."""
+    return _build(_all_same(references), n_decoys) if n_decoys else _empty()
+
+
+def build_resemblance(references: Sequence[Reflections], *, n_decoys: int) -> Resemblance:
+    """Measure how common pairs of spots are among the references and their decoys; kept, too."""
+    return _resemblance(_all_same(references), n_decoys)
+
+
+@lru_cache(maxsize=4)
+def _resemblance(same: tuple[_Same, ...], n_decoys: int) -> Resemblance:
+    indices = [_build(same, 0), *([_build(same, n_decoys)] if n_decoys else [])]
+    return measure_resemblance(indices)
+
+
+def _all_same(references: Sequence[Reflections]) -> tuple[_Same, ...]:
+    return tuple(_Same(reflections, _identity(reflections)) for reflections in references)
 
 
 @dataclass(frozen=True)
@@ -124,34 +159,36 @@ def _identity(reflections: Reflections) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=512)
-def _tables(same: _Same, n_decoys: int, start: int) -> tuple[ZoneTable, ...]:
-    """Tables of a structure and of its decoys; none if no two of its reflections span a zone."""
-    structure = same.reflections.structure
-    if structure is None or len(same.reflections) == 0:
-        return ()
+def _table(same: _Same) -> ZoneTable | None:
+    """Table of a structure; None if no two of its reflections span a zone."""
+    if same.reflections.structure is None or len(same.reflections) == 0:
+        return None
     table = build_zone_table(same.reflections)
-    if len(table.uvw) == 0:
-        return ()
-    cells = make_decoy_cells(structure, n_decoys, start=start)
-    return table, *(scale_zone_table(table, cell) for cell in cells)
+    return table if len(table.uvw) else None
+
+
+def _decoys(same: _Same, table: ZoneTable, n_decoys: int, start: int) -> list[ZoneTable]:
+    assert same.reflections.structure is not None  # it has a table
+    return [
+        scale_zone_table(table, cell) for cell in make_decoy_cells(same.reflections.structure, n_decoys, start=start)
+    ]
 
 
 @lru_cache(maxsize=8)
 def _build(same: tuple[_Same, ...], n_decoys: int) -> SeedIndex:
-    families = [(number, _tables(one, n_decoys, number * n_decoys)) for number, one in enumerate(same)]
-    families = [(number, tables) for number, tables in families if tables]
-    if not families:
+    """Index of the structures themselves, or of decoys if any are wanted."""
+    known = [(number, one, table) for number, one in enumerate(same) if (table := _table(one)) is not None]
+    if not known:
         return _empty()
-    shown_begin = np.cumsum([0] + [len(tables[0].shown) for _, tables in families])
-    rows = [
-        (number, int(begin), tables[copy])
-        for copy in range(n_decoys + 1)
-        for (number, tables), begin in zip(families, shown_begin, strict=False)
-    ]
-    return _join(rows, np.concatenate([tables[0].shown for _, tables in families]), len(families))
+    begins = np.cumsum([0] + [len(table.shown) for _, _, table in known])
+    rows = []
+    for (number, one, table), begin in zip(known, begins, strict=False):
+        tables = _decoys(one, table, n_decoys, number * n_decoys) if n_decoys else [table]
+        rows += [(number, int(begin), made) for made in tables]
+    return _join(rows, np.concatenate([table.shown for _, _, table in known]))
 
 
-def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray, n_real: int) -> SeedIndex:
+def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray) -> SeedIndex:
     tables = [table for _, _, table in rows]
     n_zones = [len(table.uvw) for table in tables]
     first_zone = np.cumsum([0, *n_zones])
@@ -159,61 +196,79 @@ def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray, n_real:
     log_g, log_ratio, angle, points = (
         np.concatenate([getattr(table, name) for table in tables]) for name in ("log_g", "log_ratio", "angle", "points")
     )
-    cell = _cell(np.floor(log_ratio / RATIO_BIN).astype(np.int64), np.floor(angle / ANGLE_BIN).astype(np.int64))
-    key = cell * _SPAN + _OFFSET + log_g
-    order = np.argsort(key, kind="stable")
+    ratio_cell = np.floor(log_ratio / RATIO_BIN).astype(np.int64) + _BELOW
+    cell = ratio_cell * _ANGLES + np.floor(angle / ANGLE_BIN).astype(np.int64)
+    cell = cell * _LENGTHS + _length_cell(log_g)
+    order = np.argsort(cell, kind="stable")
+    n_cells = (int(ratio_cell.max(initial=0)) + 1) * _ANGLES * _LENGTHS
     steps = np.concatenate([table.basis_hkl @ table.strides for table in tables])
-    n_bins = max(table.miss.shape[1] for table in tables)
-    return SeedIndex(
+    n_bins = max(table.miss.shape[2] for table in tables)
+    with np.errstate(divide="ignore"):
+        log_shown = np.log(shown) - np.log1p(-shown)
+    index = SeedIndex(
         references=np.array([number for number, _, _ in rows]),
-        n_real=n_real,
         table=np.repeat(np.arange(len(tables)), n_zones),
         uvw=np.concatenate([table.uvw for table in tables]),
         basis_hkl=np.concatenate([table.basis_hkl for table in tables]),
         basis=np.concatenate([table.basis for table in tables]),
         log_prior=np.concatenate([table.log_prior for table in tables]),
-        miss=np.concatenate([_padded(table.miss, n_bins) for table in tables]),
+        miss=np.concatenate([_padded(table.miss, n_bins) for table in tables], axis=1),
         g_max=np.repeat([table.g_max for table in tables], n_zones),
         place_steps=steps,
         place_origin=np.repeat([begin + table.origin for _, begin, table in rows], n_zones),
         shown=shown,
+        log_shown=log_shown,
         zone=zone[order],
         points=points[order].astype(np.float64),
         log_g=log_g[order],
         log_ratio=log_ratio[order],
         angle=angle[order],
-        key=key[order],
+        constant=np.empty(0),
+        begin=np.searchsorted(cell[order], np.arange(n_cells + 1)),
     )
+    constant = index.log_prior[index.zone]
+    for side in (0, 1):
+        constant = constant + log_shown[index.place(index.zone, index.points[:, side])]
+    return replace(index, constant=constant)
 
 
-def _cell(ratio: IntArray, angle: IntArray) -> IntArray:
-    cell: IntArray = (ratio + _MARGIN) * _ANGLES + angle + _MARGIN
+def _cells(feature: FloatArray, reach: FloatArray, width: float) -> tuple[IntArray, IntArray]:
+    """First cell within reach of each pair, and how many there are, at most ``MAX_CELLS`` to either side."""
+    middle = np.floor(feature / width).astype(np.int64)
+    low = np.maximum(np.floor((feature - reach) / width).astype(np.int64), middle - MAX_CELLS)
+    high = np.minimum(np.floor((feature + reach) / width).astype(np.int64), middle + MAX_CELLS)
+    return low, high - low + 1
+
+
+def _length_cell(log_g: FloatArray) -> IntArray:
+    cell: IntArray = np.clip(np.floor((log_g - _SHORTEST) / LENGTH_BIN), 0, _LENGTHS - 1).astype(np.int64)
     return cell
 
 
 def _padded(table: FloatArray, width: int) -> FloatArray:
-    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
+    return np.pad(table, ((0, 0), (0, 0), (0, width - table.shape[2])))
 
 
 def _empty() -> SeedIndex:
     whole, real = np.empty(0, np.int64), np.empty(0)
     return SeedIndex(
         references=whole,
-        n_real=0,
         table=whole,
         uvw=whole.reshape(0, 3),
         basis_hkl=whole.reshape(0, 2, 3),
         basis=real.reshape(0, 2, 2),
         log_prior=real,
-        miss=real.reshape(0, 0),
+        miss=real.reshape(len(OFFSETS), 0, 0),
         g_max=real,
         place_steps=whole.reshape(0, 2),
         place_origin=whole,
         shown=real,
+        log_shown=real,
         zone=whole,
         points=real.reshape(0, 2, 2),
         log_g=real,
         log_ratio=real,
         angle=real,
-        key=real,
+        constant=real,
+        begin=np.zeros(_ANGLES * _LENGTHS + 1, np.int64),
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fringemap.phases.hypotheses import Observed
     from fringemap.records import FloatArray, IntArray, Reflections
 
-SHARES = np.array([0.0, 0.1, 0.25, 0.5])
+SHARES = np.array([0.0, 0.1, 0.25, 0.5, 0.75])
 """Shares of the spots outside all grains that the phases of the grains may make, each as likely as the others."""
 
 LIKELY = 0.25
@@ -83,14 +83,15 @@ def weigh_singles(
         off, ratio = spots.compare(found.mean)
         share = LIKELY * ratio / (1.0 - LIKELY + LIKELY * ratio.sum(axis=1, keepdims=True))
         weight = share / spots.variance[:, None]
-        precision = distortion.precision + np.einsum("nl,na,nb->ab", weight, spots.design, spots.design)
-        seen = np.sum(weight * off, axis=1) + weight.sum(axis=1) * (spots.design @ found.mean)
+        of_spot = weight.sum(axis=1)
+        precision = distortion.precision + (spots.design.T * of_spot) @ spots.design
+        seen = (weight * off).sum(axis=1) + of_spot * (spots.design @ found.mean)
         found = Distortion(precision, distortion.pull + seen @ spots.design)
     ratio = spots.compare(found.mean)[1].sum(axis=1)
     of_share = np.log1p(SHARES[:, None] * (ratio - 1.0)).sum(axis=1)
     best = float(of_share.max())
     moved = found.mean - distortion.mean
-    occam = np.linalg.slogdet(found.precision)[1] - np.linalg.slogdet(distortion.precision)[1]
+    occam = found.log_det - distortion.log_det
     likely = np.exp(of_share - best)
     log_odds = best + math.log(float(likely.mean())) - 0.5 * float(moved @ distortion.precision @ moved + occam)
     return log_odds, found, float(likely @ SHARES / likely.sum())

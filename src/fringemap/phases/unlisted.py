@@ -7,78 +7,100 @@ earn its name by the two lengths and the angle of the lattice, not by the lattic
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.phases.hypotheses import feature_covariance
+from fringemap.phases.strength import log_hidden, log_misses
 
 if TYPE_CHECKING:
     from fringemap.phases.distortion import Distortion
     from fringemap.phases.hypotheses import Observed, Pairs
+    from fringemap.phases.resemblance import Resemblance
     from fringemap.records import FloatArray, IntArray, Mask
 
-SHOWN = 0.3
+SHOWN = 0.13
 """Probability that a point of an unlisted lattice is shown."""
 
 MAX_INDEX = 4
 """Points with larger indices are not looked for: with many points, any spot lies near one."""
 
-DIVISIONS = np.array([[[1, 0], [0, 1]], [[1, 0], [0, 2]], [[2, 0], [0, 1]], [[1, 1], [0, 2]]], dtype=np.float64)
+DIVISIONS = np.array([[[1, 0], [0, 1]], [[1, 0], [0, 2]], [[2, 0], [0, 1]], [[1, 1], [1, -1]]], dtype=np.float64)
 """Lattices on a pair of spots: the pair spans it, or every other point of it. Rows times points of the pair's lattice
 give points of the finer one."""
 
 REACH = 3.5
 """How many standard errors a spot may lie from a point."""
 
+ANY = 0.1
+"""Share of lattices that resemble no crystal of the list."""
+
 SYMMETRIES = (0.35, 0.25, 0.2, 0.1, 0.1)
 """Shares of oblique, rectangular, rhombic, square and hexagonal lattices among the zones of crystals: few zones of a
 crystal of high symmetry are oblique."""
 
 RATIO_SPAN = 1.2
-ANGLE_SPAN = math.radians(70.0)
+ANGLE_SPAN = math.radians(80.0)
 """Spans of log ratio and angle of pairs of random spots."""
-
-SMALLEST_ANGLE = math.radians(20.0)
-"""Of the two vectors of a lattice; a lattice always has a pair with a larger one."""
 
 
 @dataclass(frozen=True)
 class Lattices:
     """Plane lattices on pairs of spots; n rows."""
 
-    first: IntArray
-    second: IntArray
+    pairs: Pairs
+    """Of each row the pair; n rows."""
     gain: FloatArray
-    """Log of probability of showing x density at each spot over that of not showing; -inf off the lattice; (n, k)."""
-    constant: FloatArray
-    """Log of density of the pair and of all misses; (n,)."""
+    """Log of probability of showing x density at each further spot over that of not showing; -inf off the lattice and
+    for the pair itself; (n, k)."""
+    of_pair: FloatArray
+    """The same of both spots of the pair; (n,)."""
+    division: IntArray
+    """Row in ``DIVISIONS``; (n,)."""
+    misses: FloatArray
+    """Log of the probability of each kind of grain to hide all other points; once ``given``, with the density of the
+    pair; (n_kinds, n)."""
 
-    def score(self, log_rate: float, log_null: FloatArray) -> tuple[FloatArray, Mask]:
-        """Log odds of each lattice against unknown spots, and the spots that it claims; (n,), (n, k).
+    def given(self, distortion: Distortion, resemblance: Resemblance, observed: Observed) -> Lattices:
+        """Tell how usual each pair is, given what is known of the ellipse."""
+        symmetric = _log_symmetry(self.pairs.features, feature_covariance(self.pairs, distortion))
+        any_pair = self.misses + self.of_pair + symmetric
+        length = observed.length[self.pairs.first] * observed.length[self.pairs.second]
+        usual = resemblance.log_density(self.pairs.features, observed.g_shown)[:, self.division, np.arange(len(length))]
+        usual = usual - 2.0 * np.log(length)
+        return replace(self, misses=np.logaddexp(math.log(ANY) + any_pair, math.log(1.0 - ANY) + usual))
 
-        ``log_null`` is +inf at spots that are not free.
+    def best(self, log_rate: float, log_null: FloatArray, at_most: int) -> tuple[FloatArray, Mask]:
+        """Log odds of the best lattices against unknown spots, and the spots that they claim; (n,), (n, k).
+
+        Of lattices that claim the same spots only the best counts. ``log_null`` is +inf at spots that are not free.
         """
-        rows = np.arange(len(self.first))
-        over = np.maximum(self.gain - log_null, 0.0)
-        claims = over > 0.0
-        over[rows, self.first] = self.gain[rows, self.first] - log_null[self.first]
-        over[rows, self.second] = self.gain[rows, self.second] - log_null[self.second]
-        claims[rows, self.first] = claims[rows, self.second] = True
-        return log_rate + self.constant + over.sum(axis=1), claims
+        rows = np.flatnonzero(np.isfinite(log_null[self.pairs.first]) & np.isfinite(log_null[self.pairs.second]))
+        over = np.maximum(self.gain[rows] - log_null, 0.0)
+        n_shown = 2.0 + np.sum(over > 0.0, axis=1)
+        score = log_rate + log_misses(self.misses[:, rows], n_shown) + over.sum(axis=1)
+        score -= log_null[self.pairs.first[rows]] + log_null[self.pairs.second[rows]]
+        chosen = np.argsort(-score, kind="stable")[:at_most]
+        claims = over[chosen] > 0.0
+        order = np.arange(len(chosen))
+        claims[order, self.pairs.first[rows[chosen]]] = claims[order, self.pairs.second[rows[chosen]]] = True
+        distinct: dict[bytes, int] = {}
+        for row in order.tolist():
+            distinct.setdefault(claims[row].tobytes(), row)
+        kept = np.fromiter(distinct.values(), np.int64, len(distinct))
+        return score[chosen[kept]], claims[kept]
 
 
-def find_lattices(observed: Observed, pairs: Pairs, distortion: Distortion) -> Lattices:
+def find_lattices(observed: Observed, pairs: Pairs) -> Lattices:
     """Make a lattice of each pair of strong spots and see which others lie on it.
 
-    Lengths and directions of the pair are taken as uniform, as those of unknown spots are, but for the lattices that
+    Lengths and directions of the pair are taken as uniform, as those of unknown spots are; ``Lattices.given`` adds what
     symmetry favours.
     """
     length = observed.length
-    keep = pairs.features[:, 2] >= SMALLEST_ANGLE
-    first, second = pairs.first[keep], pairs.second[keep]
-    symmetric = _log_symmetry(pairs.features[keep], feature_covariance(pairs, distortion)[keep])
+    first, second = pairs.first, pairs.second
     area = _cross(observed.g[first], observed.g[second])
     g1, g2 = observed.g[first][:, None], observed.g[second][:, None]
     at = np.stack([_cross(observed.g, g2), _cross(g1, observed.g)], axis=-1) / area[:, None, None]
@@ -88,7 +110,8 @@ def find_lattices(observed: Observed, pairs: Pairs, distortion: Distortion) -> L
     log_odds = math.log(SHOWN / (1.0 - SHOWN))
     rows = np.arange(len(first))
     span = 1.05 * length.max()
-    gains, constants = [], []
+    of_pair = 2.0 * log_odds - np.log(math.pi * span * length[first]) - np.log(math.pi * span * length[second])
+    gains, misses = [], []
     for division in DIVISIONS:
         finer = at @ division
         points = np.rint(finer)
@@ -96,13 +119,16 @@ def find_lattices(observed: Observed, pairs: Pairs, distortion: Distortion) -> L
         off2 = np.einsum("nki,nki->nk", off, off)
         fits = (off2 <= REACH**2 * variance) & np.any(points != 0, axis=2) & (np.abs(points).max(axis=2) <= MAX_INDEX)
         gain = np.where(fits, log_odds - np.log(2.0 * math.pi * variance) - 0.5 * off2 / variance, -np.inf)
-        for spot in (first, second):
-            gain[rows, spot] = log_odds - np.log(math.pi * span * length[spot])
-        n_points = 0.5 * math.pi * length.max() ** 2 * np.linalg.det(division) / np.abs(area)
+        gain[rows, first] = gain[rows, second] = -np.inf
+        n_points = 0.5 * math.pi * length.max() ** 2 * abs(np.linalg.det(division)) / np.abs(area)
         gains.append(gain)
-        constants.append(symmetric + n_points * math.log(1.0 - SHOWN))
-    n = len(DIVISIONS)
-    return Lattices(np.tile(first, n), np.tile(second, n), np.concatenate(gains), np.concatenate(constants))
+        misses.append(n_points * log_hidden(np.array(SHOWN))[:, None])
+    gain = np.stack(gains)
+    # A finer lattice that no further spot shows claims the same spots as the coarse one and is less likely.
+    kept = np.any(np.isfinite(gain) != np.isfinite(gain[0]), axis=2)
+    kept[0] = True
+    division, rows = np.nonzero(kept)
+    return Lattices(pairs.take(rows), gain[kept], of_pair[rows], division, np.stack(misses, axis=1)[:, kept])
 
 
 def _log_symmetry(features: FloatArray, covariance: FloatArray) -> FloatArray:

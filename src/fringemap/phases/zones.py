@@ -16,19 +16,28 @@ import numpy as np
 
 from fringemap.phases.cif import space_group
 from fringemap.phases.lattice import lattice_points, reciprocal_basis
+from fringemap.phases.strength import log_hidden
 
 if TYPE_CHECKING:
     from fringemap.phases.lattice import Cell
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Structure
 
-SHOWN_AT_MOST = 0.4
-"""Probability that a grain shows its strongest reflection, where nobody knows the transfer function."""
+SHOWN_AT_MOST = 0.45
+"""Probability that an ordinary grain shows its strongest reflection, where nobody knows the transfer function; what
+``strength`` calls an ordinary grain lies between its kinds."""
 
-SHOWN_BELOW = 0.12
-"""The same for one that is allowed but weaker than the smallest intensity of the list: thick grains show many."""
+
+SHOWN_POWER = 0.3
+"""The probability falls with this power of the intensity: contrast transfer and thickness hide and lift reflections."""
+
+ZONE_POWER = 2.5
+"""A zone is noticed by this power of the number of spots that it shows: two are needed, and more make it stand out."""
+
+SHOWN_BELOW = 0.08
+"""Probability that a grain shows a reflection that is allowed but weaker than the smallest of the list."""
 
 SHOWN_WEAK = 0.03
-"""The same for one that only double diffraction shows."""
+"""The same for a reflection that only double diffraction shows."""
 
 SEED_D_MIN = 1.15
 """Smallest d of a seed's reflections [Å]: a grain that shows two spots shows them here first."""
@@ -70,7 +79,7 @@ class ZoneTable:
     log_prior: FloatArray
     """Of the zone and of a rotation per radian, given that a grain of the phase is seen; (n_zones,)."""
     miss: FloatArray
-    """Sum of log(1 - shown) over one of each Friedel pair, in bins of |g|; (n_zones, n_bins)."""
+    """Sum of ``log_hidden`` over one of each Friedel pair, in bins of |g|; (n_kinds, n_zones, n_bins)."""
     zone: IntArray
     """Zone of each seed; (n_seeds,)."""
     points: IntArray
@@ -108,7 +117,7 @@ def build_zone_table(reflections: Reflections) -> ZoneTable:
     Notes
     -----
     A random grain lies near a zone in proportion to the number of its equivalent axes, and is the better noticed the
-    more pairs of spots it shows; both together make the prior. A structure with many zones has little for each: this
+    more spots it shows; both together make the prior. A structure with many zones has little for each: this
     is the penalty for large cells that fit anything.
     """
     structure = reflections.structure
@@ -280,7 +289,7 @@ def _probability_of_showing(reflections: Reflections, rotations: IntArray, box: 
     shown[box.place(half)] = shown[box.place(-half)] = np.where(absent, SHOWN_WEAK, SHOWN_BELOW)
     squared = reflections.intensity / reflections.multiplicity
     relative = np.where(np.isfinite(squared), squared / max(float(np.nanmax(squared, initial=0.0)), 1e-12), 1.0)
-    probability = np.maximum(SHOWN_BELOW, SHOWN_AT_MOST * relative**0.1)
+    probability = np.maximum(SHOWN_BELOW, SHOWN_AT_MOST * relative**SHOWN_POWER)
     for rotation in rotations:
         image = reflections.hkl @ rotation
         shown[box.place(image)] = shown[box.place(-image)] = probability
@@ -312,7 +321,7 @@ def _zones_of(seeds: IntArray, shown: FloatArray, rotations: IntArray) -> tuple[
     uvw, images = uvw[chosen], images[:, chosen]
     n_axes = 1 + np.sum(images[1:] != images[:-1], axis=0)
     expected = shown @ _in_plane(seeds, uvw)
-    weight = n_axes * expected**2
+    weight = n_axes * expected**ZONE_POWER
     order = np.argsort(-weight, kind="stable")[:MAX_ZONES]
     return uvw[order], weight[order] / weight.sum()
 
@@ -394,10 +403,11 @@ def _pairs(
 
 
 def _misses(inside: Mask, shown: FloatArray, length: FloatArray) -> FloatArray:
-    """Sum over each zone's points of log(1 - shown), in bins of |g|."""
+    """Sum over each zone's points of ``log_hidden``, in bins of |g|; (n_kinds, n_zones, n_bins)."""
     place = np.floor(length / MISS_BIN).astype(np.int64)
-    of_bin = np.zeros((len(length), int(place.max()) + 1), np.float32)
-    of_bin[np.arange(len(length)), place] = np.log1p(-shown)
+    hidden = log_hidden(shown)
+    of_bin = np.zeros((len(hidden), len(length), int(place.max()) + 1), np.float32)
+    of_bin[:, np.arange(len(length)), place] = hidden
     table: FloatArray = (inside.T.astype(np.float32) @ of_bin).astype(np.float64)
     return table
 
