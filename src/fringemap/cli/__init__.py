@@ -6,7 +6,19 @@ Options are made from the settings classes. Whatever is slow to import is import
 
 from __future__ import annotations
 
-from fringemap.cli import analysis, calibration, comparison, files, gui, phases, simulation, training
+from fringemap.cli import analysis, calibration, comparison, evaluation, files, gui, phases, simulation, training
 from fringemap.cli.app import app, main
 
-__all__ = ["analysis", "app", "calibration", "comparison", "files", "gui", "main", "phases", "simulation", "training"]
+__all__ = [
+    "analysis",
+    "app",
+    "calibration",
+    "comparison",
+    "evaluation",
+    "files",
+    "gui",
+    "main",
+    "phases",
+    "simulation",
+    "training",
+]

@@ -225,8 +225,8 @@ def wave_bound(snr: float, covariance: FloatArray) -> FloatArray:
     ----------
     .. [1] D. C. Rife and R. R. Boorstyn, IEEE Trans. Inf. Theory 20 (1974) 591, doi:10.1109/TIT.1974.1055282.
     """
-    bound: FloatArray = np.linalg.inv(covariance) / (2 * np.pi * snr) ** 2
-    return bound
+    inverse = np.asarray(np.linalg.inv(covariance), np.float64)
+    return inverse / (2 * np.pi * snr) ** 2
 
 
 def measure_errors(truth: Truth, spots: Spots, targets: Targets, target_of: IntArray) -> np.ndarray:
