@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -57,6 +58,16 @@ def install(extras: str) -> None:
     stamps[extras].write_text(wanted)
 
 
+def offer_browser() -> None:
+    """Install Chromium for the tests of the page where that needs no question; else they are skipped and say so."""
+    if any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        return
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("+ apt-get install chromium", flush=True)
+        for words in (("update",), ("install", "-y", "chromium")):
+            subprocess.run(["apt-get", "-qq", *words], stdout=subprocess.DEVNULL, check=False)
+
+
 def _try(*arguments: str) -> bool:
     print("+", "python", *arguments, flush=True)
     return subprocess.run([PYTHON, *arguments], cwd=ROOT, check=False).returncode == 0
@@ -103,6 +114,7 @@ def main(arguments: list[str]) -> None:
     else:
         check()
         if command == "test":
+            offer_browser()
             run(PYTHON, "-m", "pytest", "-n", "2", *rest, env=SINGLE_THREAD)
 
 
