@@ -27,14 +27,26 @@ MARKUP = "<img src=x onerror=document.title='owned'>.mrc"
 RUTILE_NM = "0.0614634"
 
 
+def _fading(frame: int) -> Any:
+    """LiF in the middle of a frame, weaker from frame to frame."""
+    y, x = np.mgrid[-1:1:256j, -1:1:256j]
+    share = np.clip(1.4 - 0.16 * frame, 0, 1) * (np.hypot(x, y) < 0.9 - 0.06 * frame)
+    bare = 500.0 + np.random.default_rng(99 + frame).normal(0, 20, (256, 256))
+    return share * draw_lif(frame).image + (1 - share) * bare
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("frames")
     write_lif(made / "lif.mrc")
     write_lif(made / MARKUP, seed=4)
     (made / "broken.mrc").write_bytes(b"no image" * 300)
-    images = [draw_lif(seed).image * (1.0 if seed < 3 else 0.99) for seed in range(6)]
-    write_mrc(made / "series.mrc", np.array(images), pixel_size_angstrom=(PIXEL_ANGSTROM,) * 2, frame_time_s=2.0)
+    write_mrc(
+        made / "series.mrc",
+        np.array([_fading(frame) for frame in range(8)]),
+        pixel_size_angstrom=(PIXEL_ANGSTROM,) * 2,
+        frame_time_s=2.0,
+    )
     return made
 
 
@@ -133,20 +145,20 @@ def test_a_real_micrograph_is_opened_scaled_and_identified(
         shutil.copyfile(shared_data(name), real / shown)
     tab = visit("microscope/TiO2.tif", dark=False)
     tab.get_by_role("button", name="microscope").click()
-    picture(tab, "open")
     assert tab.inner_text(".badge") == "no pixel size"
     tab.get_by_label("Pixel size in nm per pixel").fill(RUTILE_NM)
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.querySelector('.badge').textContent === 'not verified'")
-    run(tab, elements="Ti, O", match="posterior")
+    tab.wait_for_function("fringemap.spectrum.cut?.calibrated")
+    tab.click("#tab-analysis-Analyse")
     picture(tab, "analyse")
+    run(tab, elements="Ti, O", match="posterior")
     wait_for_result(tab)
     tab.wait_for_selector("article[data-phase='TiO2 rutile']")
     tab.locator("tbody tr").nth(3).click()
     tab.wait_for_function("document.querySelector('.words').textContent.includes('rutile')")
     picture(tab, "results")
     tab.click("#tab-numbers-Profile")
-    picture(tab, "profile")
     for size, name in ((LARGE, "large"), (LAPTOP, "laptop")):
         tab.set_viewport_size(size)
         tab.wait_for_timeout(300)
@@ -158,7 +170,8 @@ def test_a_real_micrograph_is_opened_scaled_and_identified(
                 .map((e) => e.textContent)"""
         )
         assert cut_off == []
-        picture(tab, name)
+        if size is LARGE:
+            picture(tab, name)
     tab.keyboard.press("?")
     picture(tab, "help")
 
@@ -326,6 +339,7 @@ def test_a_series_survives_a_reload_in_its_run_and_a_kill_of_its_server_and_is_p
     tab.wait_for_function("fringemap.state.frame >= 3")
     tab.keyboard.press(" ")
     tab.wait_for_function("!fringemap.state.playing")
+    tab.keyboard.press("b")
     picture(tab, "series")
     box = tab.locator(".plot").bounding_box()
     tab.mouse.click(box["x"] + 54, box["y"] + 60)
@@ -334,11 +348,13 @@ def test_a_series_survives_a_reload_in_its_run_and_a_kill_of_its_server_and_is_p
 
 def test_a_key_press_paints_a_large_frame_and_its_diffractogram_soon(visit: Callable[..., Any], folder: Path) -> None:
     frame = np.random.default_rng(0).normal(500, 20, (2048, 2048)).astype(np.int16)
-    frames = [np.roll(frame, 37 * k, axis=0) for k in range(6)]
+    frames = [np.roll(frame, 37 * k, axis=0) for k in range(11)]
     write_mrc(folder / "large.mrc", frames, pixel_size_angstrom=(0.2, 0.2))
     tab = visit("large.mrc")
     tab.wait_for_selector("body[data-shown='large.mrc#0']")
-    for number in range(1, 6):
+    for number in range(1, 11):
+        # The first five as fast as they come; then slowly enough for the next one to be made ready.
+        tab.wait_for_timeout(0 if number <= 5 else 700)
         tab.keyboard.press("ArrowRight")
         tab.wait_for_selector(f"body[data-shown='large.mrc#{number}']")
     times = tab.evaluate("fringemapTimes")[1:]
@@ -349,7 +365,7 @@ def test_a_key_press_paints_a_large_frame_and_its_diffractogram_soon(visit: Call
         tab.wait_for_function(f"fringemapRegionTimes.length > {step + 1}")
     regions = tab.evaluate("fringemapRegionTimes")[1:]
     (folder / "large.mrc").unlink()
-    frame_ms, region_ms = statistics.median(times), statistics.median(regions)
-    log.info("key press to painted frame: %.0f ms (median); region of 512 px: %.0f ms", frame_ms, region_ms)
-    assert frame_ms < 2000  # on a machine that others use as well; docs/browser.md has the figures of a free one
-    assert region_ms < 1000
+    at_once, made_ready, region = (statistics.median(some) for some in (times[:5], times[5:], regions))
+    log.info("key press to painted frame: %.0f ms, made ready: %.0f ms; region: %.0f ms", at_once, made_ready, region)
+    assert at_once < 3000  # on a machine that others use as well; docs/browser.md has the figures
+    assert region < 1000

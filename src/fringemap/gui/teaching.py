@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("torch", "onnx", "onnxscript", "safetensors")
 HOW_TO_INSTALL = "pip install 'fringemap[train]'"
-NAMES = ("epochs", "minutes", "learning_rate")
+NAMES = ("epochs", "minutes", "empty_frames")
 """Settings of the training that the page may give."""
 _LEAST_SOURCES = 2
 

@@ -34,8 +34,9 @@ async def start(request: Request) -> Response:
 
 def _start(session: Session, asked: dict[str, Any]) -> None:
     settings: dict[str, Any] = {}
-    if asked.get("epochs") is not None:
-        settings["epochs"] = int(given_number(asked, "epochs"))
+    for key in ("epochs", "empty_frames"):
+        if asked.get(key) is not None:
+            settings[key] = int(given_number(asked, key))
     if asked.get("minutes") is not None:
         settings["minutes"] = given_number(asked, "minutes")
     drawn = None if asked.get("drawn") is None else int(given_number(asked, "drawn"))

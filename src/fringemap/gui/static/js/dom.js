@@ -10,12 +10,12 @@ export function h(tag, given = {}, ...children) {
     else if (["value", "checked", "disabled", "open", "indeterminate", "selected"].includes(name)) element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
 export function put(host, ...children) {
-  host.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  host.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
 /** A row of tabs and the sheet of the chosen one. `sheets` maps a title to an element. */

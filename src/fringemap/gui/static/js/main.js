@@ -6,7 +6,10 @@ import { makeAnalyse } from "./parts/analyse.js";
 import { makeBar } from "./parts/bar.js";
 import { showCalibration, showExport, showHelp } from "./parts/dialogs.js";
 import { makeFiles } from "./parts/files.js";
+import { makeLabel } from "./parts/label.js";
+import { makeLive } from "./parts/live.js";
 import { makePhases } from "./parts/phases.js";
+import { makeTeach } from "./parts/teach.js";
 import { makeFrame } from "./panes/frame.js";
 import { makeMap } from "./panes/map.js";
 import { makeProfile } from "./panes/profile.js";
@@ -41,7 +44,12 @@ const files = makeFiles(document.getElementById("left"), { open, refreshRuns });
 const phaseList = (await trying(() => ask("phases"))) || [];
 const phases = makePhases({ edit, phases: phaseList, showCandidates: true });
 const analyse = await makeAnalyse({ refreshRuns, showRuns: () => files.choose("Runs"), edit, phases: phaseList });
-const right = tabs({ Phases: phases.sheet, Analyse: analyse.sheet }, { label: "analysis" });
+const teach = makeTeach({ useForAnalysis: (name) => { analyse.setModel(name); right.choose("Analyse"); } });
+const label = makeLabel({ spectrum });
+const live = makeLive({ open, settings: analyse.values });
+const right = tabs({ Phases: phases.sheet, Analyse: analyse.sheet, Label: label.sheet, Teach: teach.sheet, Live: live.sheet }, {
+  label: "analysis", onChoose: (name) => set({ labelling: name === "Label", teaching: name === "Teach", live: name === "Live" }),
+});
 put(document.getElementById("right"), right.row, right.sheets);
 
 const actions = {
@@ -251,4 +259,4 @@ const place = new URLSearchParams(location.hash.slice(1));
 if (place.get("open")) await open(place.get("open"), { at: Number(place.get("frame")) || 0 });
 else await refreshRuns();
 document.body.dataset.ready = "yes";
-Object.assign(window, { fringemap: { state, frame, spectrum, map, set } });
+Object.assign(window, { fringemap: { state, frame, spectrum, map, set, label } });

@@ -1,5 +1,11 @@
 // A bar of a round length, at most a third of the picture wide.
 
+/** Pixels of the canvas to one of a plain page: finer on dense screens, larger where the reader's font is. */
+export function uiRatio() { return (window.devicePixelRatio || 1) * fontScale(); }
+
+/** The reader's font over that of a laptop. */
+export function fontScale() { return parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; }
+
 export function roundLength(longest) {
   const power = 10 ** Math.floor(Math.log10(longest));
   return [5, 2, 1].map((lead) => lead * power).find((length) => length <= longest * (1 + 1e-9));

@@ -1,6 +1,6 @@
 // The frame, and the square on it whose diffractogram is live.
 
-import { drawBar } from "../scalebar.js";
+import { drawBar, uiRatio } from "../scalebar.js";
 import { h, short } from "../dom.js";
 import { on, set, state } from "../store.js";
 import { PictureView } from "../view.js";
@@ -27,13 +27,13 @@ export function makeFrame() {
     if (state.region) {
       const { top, left, side } = state.region;
       const [x0, y0] = at.toScreen(top, left);
-      ctx.lineWidth = 2 * devicePixelRatio;
+      ctx.lineWidth = 2 * uiRatio();
       ctx.strokeStyle = "#000";
       ctx.strokeRect(x0 - 2, y0 - 2, side * at.scale + 4, side * at.scale + 4);
       ctx.strokeStyle = "#ffd24a";
       ctx.strokeRect(x0, y0, side * at.scale, side * at.scale);
     }
-    drawBar(ctx, { width: at.size().width, height: at.size().height, unitsPerPx: x / at.scale, unit, ratio: devicePixelRatio });
+    drawBar(ctx, { width: at.size().width, height: at.size().height, unitsPerPx: x / at.scale, unit, ratio: uiRatio() });
   }
 
   function begin(place) {
@@ -64,5 +64,6 @@ export function makeFrame() {
     region.setAttribute("aria-pressed", String(Boolean(state.region)));
     view.repaint();
   });
+  on("input", () => view.repaint());
   return Object.assign(view, { nextRegion, putRegion: put });
 }

@@ -1,7 +1,7 @@
 // Where each phase is: the frame with the regions of all phases, or of one, in their colours.
 
 import { pixels } from "../api.js";
-import { drawBar } from "../scalebar.js";
+import { drawBar, uiRatio } from "../scalebar.js";
 import { h } from "../dom.js";
 import { on, state, trying } from "../store.js";
 import { phaseShown, spotAt } from "../spots.js";
@@ -32,7 +32,7 @@ export function makeMap() {
       ctx.drawImage(layer.canvas, left, top, layer.canvas.width * layer.about.pixel_px[1] * at.scale, layer.canvas.height * layer.about.pixel_px[0] * at.scale);
     }
     ctx.globalAlpha = 1;
-    drawBar(ctx, { width: at.size().width, height: at.size().height, unitsPerPx: x / at.scale, unit, ratio: devicePixelRatio });
+    drawBar(ctx, { width: at.size().width, height: at.size().height, unitsPerPx: x / at.scale, unit, ratio: uiRatio() });
   }
 
   function tint({ about, amplitude, mask }) {
@@ -72,6 +72,6 @@ export function makeMap() {
   }
 
   on("result", () => trying(() => load(state.result)));
-  on("selected hiddenPhases onlyPhase opacity qLimit", () => view.repaint());
+  on("input selected hiddenPhases onlyPhase opacity qLimit", () => view.repaint());
   return Object.assign(view, { layers });
 }

@@ -3,18 +3,24 @@
 import { ask } from "../api.js";
 import { h, fixed, put } from "../dom.js";
 import { on, set, state, trying } from "../store.js";
+import { fontScale } from "../scalebar.js";
 import { shownSpots } from "../spots.js";
 
-const EDGE = { left: 58, right: 12, top: 34, bottom: 36 };
+const PLAIN_EDGE = { left: 58, right: 12, top: 34, bottom: 36 };
+const edges = () => { const k = fontScale(); return Object.fromEntries(Object.entries(PLAIN_EDGE).map(([side, px]) => [side, px * k])); };
 const D_TICKS = [12, 8, 6, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1];
 
 export function makeProfile() {
   const sheet = h("div", { class: "body", style: { overflow: "hidden" } });
   let profile = null;
-  new ResizeObserver(() => refresh()).observe(sheet);
+  let EDGE = edges();
+  let stale = true; // what nobody sees is not asked for
+  new ResizeObserver(() => (stale ? load() : refresh())).observe(sheet);
 
   async function load() {
     profile = null;
+    stale = sheet.offsetParent === null;
+    if (stale) return;
     if (state.input) profile = await trying(() => ask("profile", { name: state.input.name, frame: state.frame }));
     refresh();
   }
@@ -23,6 +29,8 @@ export function makeProfile() {
     const box = sheet.getBoundingClientRect();
     if (!profile || box.width < 80 || box.height < 60) return void put(sheet);
     const [width, height] = [box.width, box.height];
+    EDGE = edges();
+    const k0 = fontScale();
     const unit = profile.calibrated ? "1/nm" : "1/px";
     const g = profile.g_per_nm.map((one) => (profile.calibrated ? one : one / 10));
     const first = g.findIndex((one) => one > 0.04 * g.at(-1));
@@ -31,16 +39,16 @@ export function makeProfile() {
     const x = (one) => EDGE.left + (one / g.at(-1)) * (width - EDGE.left - EDGE.right);
     const y = (one) => height - EDGE.bottom - ((Math.log10(Math.max(one, 1e-30)) - low) / (high - low)) * (height - EDGE.top - EDGE.bottom);
     const line = (rows) => rows.slice(first).map((one, k) => `${x(g[first + k]).toFixed(1)},${y(one).toFixed(1)}`).join(" ");
-    const ticks = niceTicks(g.at(-1), Math.floor(width / 70));
+    const ticks = niceTicks(g.at(-1), Math.floor(width / (70 * k0)));
     const floor = height - EDGE.bottom;
     const cursor = h("line", { y1: EDGE.top, y2: floor, stroke: "var(--accent)", class: "hidden" });
     const said = h("text", { x: width - EDGE.right, y: EDGE.top + 13, "text-anchor": "end" }, "");
     put(sheet, h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Mean power over |g|" },
       h("path", { class: "axis", d: `M${EDGE.left},${EDGE.top} V${floor} H${width - EDGE.right}` }),
-      ticks.map((one) => [h("line", { class: "axis", x1: x(one), x2: x(one), y1: floor, y2: floor + 4 }), h("text", { x: x(one), y: floor + 15, "text-anchor": "middle" }, String(one))]),
+      ticks.map((one) => [h("line", { class: "axis", x1: x(one), x2: x(one), y1: floor, y2: floor + 4 }), h("text", { x: x(one), y: floor + 15 * k0, "text-anchor": "middle" }, String(one))]),
       decades(low, high).map((power) => [h("line", { class: "axis", x1: EDGE.left - 4, x2: EDGE.left, y1: y(10 ** power), y2: y(10 ** power) }), h("text", { x: EDGE.left - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, `10${raised(power)}`)]),
       h("text", { x: (EDGE.left + width) / 2, y: height - 5, "text-anchor": "middle" }, `|g| (${unit})`),
-      h("text", { x: 12, y: (EDGE.top + floor) / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${(EDGE.top + floor) / 2})` }, "mean power (counts²)"),
+      h("text", { x: 12 * k0, y: (EDGE.top + floor) / 2, "text-anchor": "middle", transform: `rotate(-90 ${12 * k0} ${(EDGE.top + floor) / 2})` }, "mean power (counts²)"),
       profile.calibrated && dTicks(x, g.at(-1)), profile.calibrated && h("text", { x: EDGE.left - 6, y: EDGE.top - 7, "text-anchor": "end" }, "d (Å)"),
       marks(x, floor), overlayMarks(x, floor),
       h("polyline", { points: line(profile.background), fill: "none", stroke: "var(--warm)", "stroke-width": 1.2, "stroke-dasharray": "5 3" }),
@@ -72,7 +80,7 @@ export function makeProfile() {
     return D_TICKS.filter((d) => 10 / d < 0.985 * last).map((d) => {
       const at = x(10 / d);
       if (at < free) return null;
-      free = at + 30;
+      free = at + 30 * fontScale();
       return [h("line", { class: "axis", x1: at, x2: at, y1: EDGE.top, y2: EDGE.top - 4 }), h("text", { x: at, y: EDGE.top - 7, "text-anchor": "middle" }, String(d))];
     });
   }

@@ -4,9 +4,11 @@ import { ask, pixels } from "../api.js";
 import { paint } from "../colour.js";
 import { h, fixed, put } from "../dom.js";
 import { on, state, trying } from "../store.js";
+import { fontScale } from "../scalebar.js";
 import { niceTicks } from "./profile.js";
 
-const EDGE = { left: 52, right: 12, top: 10, bottom: 34 };
+const PLAIN_EDGE = { left: 52, right: 12, top: 10, bottom: 34 };
+const edges = () => { const k = fontScale(); return Object.fromEntries(Object.entries(PLAIN_EDGE).map(([side, px]) => [side, px * k])); };
 
 export function makeSeries({ goTo }) {
   const sheet = h("div", { class: "body", style: { display: "grid", "grid-template-rows": "auto minmax(0, 1fr)", overflow: "hidden" } });
@@ -17,6 +19,7 @@ export function makeSeries({ goTo }) {
   let series = null;
   let fall = null;
   let version = null;
+  let EDGE = edges();
   new ResizeObserver(() => refresh()).observe(plot);
 
   async function load() {
@@ -42,6 +45,7 @@ export function makeSeries({ goTo }) {
 
   function box() {
     const { width, height } = plot.getBoundingClientRect();
+    EDGE = edges();
     const [left, right] = [EDGE.left, Math.max(width - EDGE.right, EDGE.left + 10)];
     const first = series.x[0];
     const span = series.x.at(-1) - first || 1;
@@ -55,11 +59,11 @@ export function makeSeries({ goTo }) {
 
   function shell(place, label, ...inside) {
     const { width, height, left, right, floor, x, first, span } = place;
-    const ticks = niceTicks(span, Math.floor((right - left) / 60)).map((one) => one + first);
+    const ticks = niceTicks(span, Math.floor((right - left) / (60 * fontScale()))).map((one) => one + first);
     const now = series.x[state.frame] ?? first;
     return h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, onclick: (event) => goTo(frameAt(event, place)), style: { cursor: "pointer" } },
       inside, h("path", { class: "axis", d: `M${left},${EDGE.top} V${floor} H${right}` }),
-      ticks.map((one) => [h("line", { class: "axis", x1: x(one), x2: x(one), y1: floor, y2: floor + 4 }), h("text", { x: x(one), y: floor + 15, "text-anchor": "middle" }, String(Number(one.toPrecision(6))))]),
+      ticks.map((one) => [h("line", { class: "axis", x1: x(one), x2: x(one), y1: floor, y2: floor + 4 }), h("text", { x: x(one), y: floor + 15 * fontScale(), "text-anchor": "middle" }, String(Number(one.toPrecision(6))))]),
       h("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, series.x_label),
       series.events.map((event) => h("line", { x1: x(series.x[event.position]), x2: x(series.x[event.position]), y1: EDGE.top, y2: floor, stroke: event.colour, "stroke-dasharray": "2 3" }, h("title", {}, `${event.text} ${event.kind}, frame ${event.frame}`))),
       h("line", { class: "playhead", x1: x(now), x2: x(now), y1: EDGE.top, y2: floor, stroke: "var(--accent)", "stroke-width": 2 }));
@@ -73,12 +77,12 @@ export function makeSeries({ goTo }) {
     const path = (values) => values.map((v, k) => (v === null ? "" : `${k && values[k - 1] !== null ? "L" : "M"}${place.x(series.x[k]).toFixed(1)},${y(v).toFixed(1)}`)).join("");
     put(plot, shell(place, label,
       niceTicks(top, 4).filter((one) => one <= top).map((one) => h("text", { x: place.left - 5, y: y(one) + 4, "text-anchor": "end" }, String(one))),
-      h("text", { x: 11, y: (EDGE.top + place.floor) / 2, "text-anchor": "middle", transform: `rotate(-90 11 ${(EDGE.top + place.floor) / 2})` }, label),
+      h("text", { x: 11 * fontScale(), y: (EDGE.top + place.floor) / 2, "text-anchor": "middle", transform: `rotate(-90 ${11 * fontScale()} ${(EDGE.top + place.floor) / 2})` }, label),
       series.evolutions.map((one) => [
         one[key].map((v, k) => v !== null && one[sigmaKey][k] !== null && h("line", { x1: place.x(series.x[k]), x2: place.x(series.x[k]), y1: y(Math.max(v - one[sigmaKey][k], 0)), y2: y(v + one[sigmaKey][k]), stroke: one.colour, opacity: 0.5 })),
         h("path", { d: path(one[key]), fill: "none", stroke: one.colour, "stroke-width": 2 }, h("title", {}, one.phase)),
         one[key].map((v, k) => v !== null && h("circle", { cx: place.x(series.x[k]), cy: y(v), r: 2.4, fill: one.colour }))]),
-      series.evolutions.map((one, k) => [h("rect", { x: place.left + 8, y: EDGE.top + 2 + 15 * k, width: 11, height: 11, fill: one.colour }), h("text", { x: place.left + 23, y: EDGE.top + 12 + 15 * k }, one.text)])));
+      series.evolutions.map((one, k) => [h("rect", { x: place.left + 8, y: EDGE.top + (2 + 15 * k) * fontScale(), width: 11 * fontScale(), height: 11 * fontScale(), fill: one.colour }), h("text", { x: place.left + 9 + 14 * fontScale(), y: EDGE.top + (12 + 15 * k) * fontScale() }, one.text)])));
   }
 
   function waterfall() {
@@ -88,10 +92,10 @@ export function makeSeries({ goTo }) {
     const [g0, g1] = [fall.g_first_per_nm, fall.g_last_per_nm];
     const y = (g) => EDGE.top + ((g - g0) / (g1 - g0)) * (place.floor - EDGE.top);
     let free = 0;
-    const ticks = [6, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1].filter((d) => 10 / d > g0 && 10 / d < g1).filter((d) => { const at = y(10 / d); if (at < free) return false; free = at + 15; return true; });
+    const ticks = [6, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1].filter((d) => 10 / d > g0 && 10 / d < g1).filter((d) => { const at = y(10 / d); if (at < free) return false; free = at + 15 * fontScale(); return true; });
     put(plot, shell(place, "d against frames",
       h("image", { href: canvas.toDataURL(), x: place.left, y: EDGE.top, width: place.right - place.left, height: place.floor - EDGE.top, preserveAspectRatio: "none", style: { "image-rendering": "pixelated" } }),
-      ticks.map((d) => h("text", { x: place.left - 5, y: y(10 / d) + 4, "text-anchor": "end" }, String(d))), h("text", { x: 11, y: (EDGE.top + place.floor) / 2, "text-anchor": "middle", transform: `rotate(-90 11 ${(EDGE.top + place.floor) / 2})` }, "d (Å)")));
+      ticks.map((d) => h("text", { x: place.left - 5, y: y(10 / d) + 4, "text-anchor": "end" }, String(d))), h("text", { x: 11 * fontScale(), y: (EDGE.top + place.floor) / 2, "text-anchor": "middle", transform: `rotate(-90 ${11 * fontScale()} ${(EDGE.top + place.floor) / 2})` }, "d (Å)")));
   }
 
   function events() {

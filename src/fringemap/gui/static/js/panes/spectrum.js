@@ -1,7 +1,7 @@
 // The diffractogram: spots with their mates, rings and zone patterns of phases, d and |g| under the cursor.
 
 import { tell } from "../api.js";
-import { drawBar } from "../scalebar.js";
+import { drawBar, uiRatio } from "../scalebar.js";
 import { h, fixed, formula } from "../dom.js";
 import { on, say, set, state, trying } from "../store.js";
 import { shownSpots, spotAt, toggled } from "../spots.js";
@@ -38,9 +38,9 @@ export function makeSpectrum({ edit }) {
   }
 
   function draw(ctx, at) {
-    const ratio = devicePixelRatio || 1;
+    const ratio = uiRatio();
     drawOverlays(ctx, at, ratio);
-    if (show.spots && state.result && !state.region) drawSpots(ctx, at, ratio);
+    if (show.spots && state.result && !state.region && !state.labelling) drawSpots(ctx, at, ratio);
     const [x, y] = at.toScreen(middle().row, middle().col);
     ctx.strokeStyle = "rgb(255 255 255 / .7)";
     ctx.lineWidth = ratio;

@@ -21,7 +21,7 @@ export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
     const value = field.value ?? "";
     if (field.kind === "choice") return h("select", about, field.choices.map((one) => h("option", { value: one, selected: one === value }, one)));
     if (field.kind === "switch") return h("input", { ...about, type: "checkbox", checked: Boolean(value) });
-    if (field.kind === "number" || field.kind === "whole") return h("input", { ...about, type: "number", step: field.kind === "whole" ? "1" : "any", min: field.minimum, max: field.maximum, value: value === null ? "" : value, placeholder: "by itself" });
+    if (field.kind === "number" || field.kind === "whole") return h("input", { ...about, type: "number", step: field.kind === "whole" ? "1" : "any", min: field.minimum, max: field.maximum, value: value === null ? "" : value, placeholder: field.section === "read" ? "from the file" : "by itself" });
     const list = field.name === "phases" ? { list: "known-phases" } : {};
     return h("input", { ...about, ...list, type: "text", value: Array.isArray(value) ? value.join(", ") : value, placeholder: { phases: "whole library", elements: "any, e.g. Li, C, O, F", frames: "all, or 0:100:2" }[field.name] || "", spellcheck: "false", autocomplete: "off" });
   }
@@ -110,5 +110,11 @@ export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
   on("result", showSliders);
   put(document.body.querySelector("#known-phases") || document.body.appendChild(h("datalist", { id: "known-phases" })), phases.map((one) => h("option", { value: one.name }, one.formula)));
   showStatus();
-  return { sheet, start };
+  function setModel(name) {
+    inputs.get("spots.detector").value = "unet";
+    inputs.get("spots.model").value = name;
+    say(name ? `The next run looks for spots with the model ${name}.` : "The next run looks for spots with the model that comes with fringemap.");
+  }
+
+  return { sheet, start, values, setModel };
 }

@@ -31,7 +31,7 @@ export function makeFiles(host, { open, refreshRuns }) {
     const folderLike = one.kind === "folder";
     const box = !folderLike && h("input", { type: "checkbox", "aria-label": `Choose ${one.title} for a run`, title: "Choose for a run of several", checked: picked.has(one.name), onchange: (event) => { event.target.checked ? picked.add(one.name) : picked.delete(one.name); set({ picked: [...picked] }); } });
     return h("li", { class: "row" }, box, h("button", { class: "grow", "aria-current": String(one.name === state.input?.name), title: one.title, onclick: () => (folderLike ? show(one.name) : open(one.name)) },
-      folderLike ? h("span", { class: "thumb", "aria-hidden": "true" }, "🗀") : h("img", { class: "thumb", loading: "lazy", alt: "", src: address("thumbnail", { name: one.name, at: one.time }), onerror: (event) => event.target.replaceWith(h("span", { class: "thumb", title: "cannot be shown" }, "–")) }),
+      folderLike ? h("span", { class: "thumb", "aria-hidden": "true" }, h("svg", { viewBox: "0 0 24 24" }, h("path", { d: "M2.5 6.5v12h19v-10h-10l-2-2.5h-7z" }))) : h("img", { class: "thumb", loading: "lazy", alt: "", src: address("thumbnail", { name: one.name, at: one.time }), onerror: (event) => event.target.replaceWith(h("span", { class: "thumb", title: "cannot be shown" }, "–")) }),
       h("span", { class: "two" }, h("span", { class: "cut" }, one.title), h("small", {}, folderLike ? "folder" : one.kind === "series" ? "series of frames" : megabytes(one.bytes)))));
   }
 
