@@ -1,0 +1,408 @@
+// Label mode: while its tab is open, circles, a brush and an eraser mark the spots of the diffractogram for training.
+// What is marked is kept by the server a moment after each change; proposals are kept nowhere until they are confirmed.
+
+import { ask, tell } from "../api.js";
+import { h, fixed, put } from "../dom.js";
+import { on, say, set, state, trying } from "../store.js";
+
+const SAVE_MS = 350;
+const HIT_PX = 9;
+const SNAP_PX = 9;
+const LEAST_SEEN_PX = 4;
+const MINE = "#ffd24a";
+const PROPOSED = "#6fc3ff";
+const STEP = 1.15;
+const MOST_UNDO = 300;
+
+export function makeLabel({ spectrum, onSaved = () => {} }) {
+  const sheet = h("div", { class: "sheet", id: "label-sheet" });
+  const before = { draw: spectrum.draw, pick: spectrum.pick, drag: spectrum.drag, hover: spectrum.hover };
+  let key = null; // name and frame of what is shown
+  let kept = false; // whether the server holds labels of this frame
+  let work = { marks: [], strokes: [] };
+  let proposals = [];
+  let by = "";
+  let past = [];
+  let future = [];
+  let picked = null; // {list: "marks" | "proposals", at}
+  let tool = "circle";
+  let brush = 0.15; // radius [1/nm]
+  let drawing = null; // what the hand is making
+  let cursor = null;
+  let unsaved = null;
+  let timer = null;
+  let saving = Promise.resolve();
+
+  const ratio = () => devicePixelRatio || 1;
+  const steps = () => spectrum.cut?.bin_per_nm || [1, 1];
+  const perPx = () => steps()[1] / spectrum.scale; // 1/nm to a pixel of the screen
+  const ready = () => Boolean(spectrum.full && spectrum.cut?.calibrated && !state.region);
+  const distance = (a, b) => Math.hypot(a.gx - b.gx, a.gy - b.gy);
+  const list = (name) => (name === "marks" ? work.marks : proposals);
+  const pickedOne = () => (picked ? list(picked.list)[picked.at] : undefined);
+
+  // --- the mode itself ---
+
+  function enter() {
+    Object.assign(spectrum, { draw, pick: () => {}, drag: { begin }, hover });
+    if (state.region) set({ region: null });
+    spectrum.stage.classList.add("labelling");
+    load();
+  }
+
+  function leave() {
+    Object.assign(spectrum, before);
+    spectrum.stage.classList.remove("labelling");
+    flush();
+    spectrum.repaint();
+  }
+
+  async function load() {
+    await flush();
+    if (!state.input) return void refresh();
+    const mine = { name: state.input.name, frame: state.frame };
+    if (key && key.name === mine.name && key.frame === mine.frame) return void refresh();
+    key = mine;
+    [work, proposals, past, future, picked, kept] = [{ marks: [], strokes: [] }, [], [], [], null, false];
+    const found = await trying(() => ask("labels", mine));
+    if (key !== mine) return;
+    if (found) {
+      work = { marks: found.marks, strokes: found.strokes };
+      kept = true;
+      if (Math.abs(found.pixel_size_nm / state.input.pixel_size_nm?.[1] - 1) > 1e-4) rescale(found.pixel_size_nm / state.input.pixel_size_nm[1]);
+    }
+    refresh();
+  }
+
+  /** The pixel size was changed since: marks stay on their bins. */
+  function rescale(factor) {
+    const scaled = (one) => ({ ...one, gx: Array.isArray(one.gx) ? one.gx.map((x) => x * factor) : one.gx * factor, gy: Array.isArray(one.gy) ? one.gy.map((y) => y * factor) : one.gy * factor, radius: one.radius * factor });
+    work = { marks: work.marks.map(scaled), strokes: work.strokes.map(scaled) };
+    save();
+  }
+
+  // --- changes ---
+
+  function change(next, chosen = null) {
+    past = [...past, work].slice(-MOST_UNDO);
+    future = [];
+    work = { ...work, ...next };
+    picked = chosen;
+    save();
+    refresh();
+  }
+
+  function travel(from, to) {
+    if (!from.length) return;
+    to.push(work);
+    work = from.pop();
+    picked = null;
+    save();
+    refresh();
+  }
+  const undo = () => travel(past, future);
+  const redo = () => travel(future, past);
+
+  function save() {
+    kept = true;
+    unsaved = { ...key, ...work };
+    clearTimeout(timer);
+    timer = setTimeout(flush, SAVE_MS);
+  }
+
+  function flush() {
+    clearTimeout(timer);
+    const mine = unsaved;
+    unsaved = null;
+    if (mine) saving = saving.then(() => trying(async () => { await tell("labels", mine); onSaved(); })).then(() => status());
+    return saving;
+  }
+
+  async function forget() {
+    clearTimeout(timer);
+    unsaved = null;
+    if (await trying(() => tell("labels", { ...key, forget: true }))) {
+      [work, past, future, picked, kept] = [{ marks: [], strokes: [] }, [], [], null, false];
+      onSaved();
+      refresh();
+    }
+  }
+
+  async function snapped(place, reach) {
+    return trying(() => tell("labels/snap", { ...key, ...place, reach }));
+  }
+
+  async function add(place, { radius = null, free = false } = {}) {
+    const found = free ? null : await snapped(place, Math.max(radius ?? 0, SNAP_PX * ratio() * perPx()));
+    const near = found || place;
+    const mark = { gx: near.gx, gy: near.gy, radius: radius ?? found?.radius ?? 1.5 * Math.max(...steps()), ignored: false };
+    const double = work.marks.findIndex((one) => Math.min(distance(one, mark), distance(one, mate(mark))) < 0.5 * Math.max(one.radius, mark.radius));
+    if (double >= 0) { picked = { list: "marks", at: double }; say("This spot, or its mate, is marked already."); return void refresh(); }
+    change({ marks: [...work.marks, mark] }, { list: "marks", at: work.marks.length });
+  }
+
+  function replace(at, changes) {
+    change({ marks: work.marks.map((one, k) => (k === at ? { ...one, ...changes } : one)) }, { list: "marks", at });
+  }
+
+  function remove() {
+    if (!picked) return;
+    const { list: where, at } = picked;
+    if (where === "proposals") return reject();
+    change({ marks: work.marks.filter((_, k) => k !== at) });
+  }
+
+  // --- proposals ---
+
+  async function propose() {
+    say("Looking for spots …");
+    const mine = key;
+    const found = await trying(() => tell("labels/propose", mine));
+    if (!found || key !== mine) return;
+    by = found.by;
+    proposals = found.marks.filter((one) => !work.marks.some((mark) => Math.min(distance(one, mark), distance(one, mate(mark))) < Math.max(one.radius, mark.radius)));
+    picked = proposals.length ? { list: "proposals", at: 0 } : null;
+    say(proposals.length ? `${proposals.length} proposals: Enter confirms, Delete rejects.` : "Nothing more is proposed.");
+    refresh();
+  }
+
+  function confirm(which = picked?.list === "proposals" ? [picked.at] : []) {
+    if (!which.length) return;
+    const taken = which.map((k) => proposals[k]).map(({ gx, gy, radius, ignored }) => ({ gx, gy, radius, ignored }));
+    proposals = proposals.filter((_, k) => !which.includes(k));
+    change({ marks: [...work.marks, ...taken] }, nextProposal(which[0]));
+  }
+
+  function reject(which = picked?.list === "proposals" ? [picked.at] : []) {
+    if (!which.length) return;
+    proposals = proposals.filter((_, k) => !which.includes(k));
+    // A frame where everything was rejected is labelled too: it shows what is no spot.
+    change({}, nextProposal(which[0]));
+  }
+
+  const everyOne = () => proposals.map((_, k) => k);
+  const nextProposal = (at) => (proposals.length ? { list: "proposals", at: Math.min(at, proposals.length - 1) } : null);
+
+  // --- hands ---
+
+  function begin(place, event) {
+    if (!ready() || event.button !== 0) return null;
+    const start = spectrum.toG(place);
+    if (tool !== "circle") return paint(start);
+    const hit = nearest(start);
+    if (!hit) return stretch(start, event.altKey);
+    picked = { list: hit.list, at: hit.at };
+    refresh();
+    return hit.list === "marks" ? shift(hit, event.shiftKey, event.altKey) : { move() {} };
+  }
+
+  function stretch(start, free) {
+    return {
+      move(now) { drawing = { circle: { ...start, radius: Math.max(distance(start, spectrum.toG(now)), perPx()) } }; spectrum.repaint(); },
+      end(now, far) {
+        const radius = far ? distance(start, spectrum.toG(now)) : null;
+        drawing = null;
+        add(start, { radius, free });
+      },
+    };
+  }
+
+  function shift({ at, sign }, sizes, free) {
+    const mark = work.marks[at];
+    const own = (now) => { const g = spectrum.toG(now); return { gx: sign * g.gx, gy: sign * g.gy }; };
+    const changed = (now) => (sizes ? { radius: Math.max(distance(mark, own(now)), perPx()) } : own(now));
+    return {
+      move(now) { drawing = { circle: { ...mark, ...changed(now) }, instead: at }; spectrum.repaint(); },
+      async end(now, far) {
+        drawing = null;
+        if (!far) return;
+        if (sizes) return void replace(at, changed(now));
+        const found = free ? null : await snapped(own(now), Math.max(mark.radius, SNAP_PX * ratio() * perPx()));
+        const { gx, gy } = found || own(now);
+        replace(at, { gx, gy });
+      },
+    };
+  }
+
+  function paint(start) {
+    const stroke = { gx: [start.gx], gy: [start.gy], radius: brush, erases: tool === "eraser" };
+    drawing = { stroke };
+    spectrum.repaint();
+    return {
+      move(now) {
+        const g = spectrum.toG(now);
+        if (Math.hypot(g.gx - stroke.gx.at(-1), g.gy - stroke.gy.at(-1)) < brush / 3) return;
+        stroke.gx.push(g.gx);
+        stroke.gy.push(g.gy);
+        spectrum.repaint();
+      },
+      end() { drawing = null; change({ strokes: [...work.strokes, stroke] }); },
+    };
+  }
+
+  function nearest(g) {
+    let best = null;
+    const reach = HIT_PX * ratio() * perPx();
+    for (const name of ["marks", "proposals"]) list(name).forEach((one, at) => {
+      for (const sign of [1, -1]) {
+        const far = Math.hypot(sign * one.gx - g.gx, sign * one.gy - g.gy);
+        if (far <= Math.max(reach, one.radius) && (!best || far < best.far)) best = { list: name, at, far, sign };
+      }
+    });
+    return best;
+  }
+
+  function hover(place) {
+    cursor = spectrum.toG(place);
+    if (tool !== "circle") spectrum.repaint();
+    return before.hover(place);
+  }
+  spectrum.stage.addEventListener("pointerleave", () => { cursor = null; if (state.labelling) spectrum.repaint(); });
+
+  const KEYS = {
+    Enter: () => confirm(), Delete: remove, Backspace: remove, Escape: () => { picked = null; refresh(); },
+    i: () => picked?.list === "marks" && replace(picked.at, { ignored: !pickedOne().ignored }),
+    "[": () => grow(1 / STEP), "]": () => grow(STEP), p: propose,
+    n: () => choose("circle"), b: () => choose("brush"), x: () => choose("eraser"),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (!state.labelling || event.altKey || event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog")) return;
+    let action = KEYS[event.key];
+    if (event.ctrlKey || event.metaKey) action = { z: event.shiftKey ? redo : undo, y: redo }[event.key.toLowerCase()];
+    if (!action || (event.key === "Enter" && event.target.closest("button"))) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }, true);
+
+  function grow(factor) {
+    if (tool !== "circle") { brush *= factor; return void refresh(); }
+    const one = pickedOne();
+    if (!one) return;
+    if (picked.list === "marks") replace(picked.at, { radius: one.radius * factor });
+    else { proposals = proposals.map((p, k) => (k === picked.at ? { ...p, radius: p.radius * factor } : p)); refresh(); }
+  }
+
+  function choose(name) { tool = name; refresh(); }
+
+  // --- what is seen ---
+
+  const mate = (one) => ({ ...one, gx: -one.gx, gy: -one.gy });
+
+  function draw(ctx, at) {
+    before.draw(ctx, at);
+    if (!ready()) return;
+    drawLayer(ctx, at);
+    work.marks.forEach((one, k) => { if (drawing?.instead !== k) ring(ctx, at, one, { colour: MINE, chosen: picked?.list === "marks" && picked.at === k }); });
+    proposals.forEach((one, k) => ring(ctx, at, one, { colour: PROPOSED, chosen: picked?.list === "proposals" && picked.at === k }));
+    if (drawing?.circle) ring(ctx, at, { ignored: false, ...drawing.circle }, { colour: MINE, chosen: true });
+    if (tool !== "circle" && cursor) ring(ctx, at, { ...cursor, radius: brush, ignored: false }, { colour: tool === "brush" ? MINE : "#ffffff", chosen: false });
+  }
+
+  /** The mask as training will see it, half transparent. */
+  function drawLayer(ctx, at) {
+    const layer = h("canvas");
+    Object.assign(layer, { width: ctx.canvas.width, height: ctx.canvas.height });
+    const own = layer.getContext("2d");
+    const middle = spectrum.fromG({ gx: 0, gy: 0 });
+    own.setTransform(at.scale / steps()[1], 0, 0, at.scale / steps()[0], ...at.toScreen(middle.row, middle.col));
+    own.fillStyle = own.strokeStyle = MINE;
+    own.lineCap = own.lineJoin = "round";
+    for (const one of work.marks) if (!one.ignored) for (const sign of [1, -1]) disc(own, sign * one.gx, sign * one.gy, one.radius);
+    for (const one of [...work.strokes, ...(drawing?.stroke ? [drawing.stroke] : [])]) {
+      own.globalCompositeOperation = one.erases ? "destination-out" : "source-over";
+      own.lineWidth = 2 * one.radius;
+      for (const sign of [1, -1]) {
+        disc(own, sign * one.gx[0], sign * one.gy[0], one.radius);
+        own.beginPath();
+        one.gx.forEach((gx, k) => own.lineTo(sign * gx, sign * one.gy[k]));
+        own.stroke();
+      }
+    }
+    ctx.globalAlpha = 0.4;
+    ctx.drawImage(layer, 0, 0);
+    ctx.globalAlpha = 1;
+  }
+
+  function disc(ctx, gx, gy, radius) {
+    ctx.beginPath();
+    ctx.arc(gx, gy, radius, 0, 2 * Math.PI);
+    ctx.fill();
+  }
+
+  function ring(ctx, at, one, { colour, chosen }) {
+    for (const sign of [1, -1]) {
+      const place = spectrum.fromG({ gx: sign * one.gx, gy: sign * one.gy });
+      const [x, y] = at.toScreen(place.row, place.col);
+      const [rx, ry] = [steps()[1], steps()[0]].map((step) => Math.max((one.radius / step) * at.scale, LEAST_SEEN_PX * ratio()));
+      ctx.setLineDash(one.ignored ? [2 * ratio(), 3 * ratio()] : colour === PROPOSED ? [5 * ratio(), 3 * ratio()] : []);
+      for (const [width, stroke] of [[(chosen ? 4.6 : 3) * ratio(), "rgb(0 0 0 / .75)"], [(chosen ? 2.4 : 1.3) * ratio(), chosen && sign > 0 ? "#ffffff" : colour]]) {
+        ctx.lineWidth = width;
+        ctx.strokeStyle = stroke;
+        ctx.globalAlpha = sign > 0 ? 1 : 0.6;
+        ctx.beginPath();
+        ctx.ellipse(x, y, rx, ry, 0, 0, 2 * Math.PI);
+        ctx.stroke();
+      }
+    }
+    ctx.globalAlpha = 1;
+    ctx.setLineDash([]);
+  }
+
+  // --- the sheet ---
+
+  const said = h("p", { "aria-live": "polite", id: "label-status" });
+
+  function status() {
+    const spots = work.marks.filter((one) => !one.ignored).length;
+    const ignored = work.marks.length - spots;
+    const parts = [`${spots} ${spots === 1 ? "circle" : "circles"}`, ignored && `${ignored} to ignore`, work.strokes.length && `${work.strokes.length} ${work.strokes.length === 1 ? "stroke" : "strokes"}`].filter(Boolean).join(", ");
+    said.textContent = kept ? `${parts} · ${unsaved ? "saving …" : "saved"}` : "This frame has no labels yet.";
+  }
+
+  function refresh() {
+    spectrum.repaint();
+    if (!state.input) return void put(sheet, h("p", { class: "quiet" }, "Open a file on the left; then mark the spots of its diffractogram."));
+    if (!state.input.pixel_size_nm) return void put(sheet, h("p", { class: "note" }, "This frame has no pixel size. Give it at the top, then label."));
+    const one = pickedOne();
+    const size = h("span", { class: "number" }, fixed(brush, 3));
+    const button = (words, title, action, more = {}) => h("button", { title, onclick: (event) => { action(); event.currentTarget.blur(); }, ...more }, words);
+    const toolButton = (name, words, title) => button(words, title, () => choose(name), { class: tool === name ? "on" : "", "aria-pressed": String(tool === name) });
+    put(sheet, said,
+      h("div", { class: "row wrap", role: "group", "aria-label": "Tools" },
+        toolButton("circle", "○ Circle", "Click a spot, or drag from its middle to its edge; it moves to the brightest place (Alt: it stays). Drag a circle to move it, with Shift to size it (N)"),
+        toolButton("brush", "✎ Brush", "Paint a spot of any shape (B)"), toolButton("eraser", "⌫ Eraser", "Erase the mask; what is erased counts as no spot (X)")),
+      tool === "circle" ? h("p", { class: "quiet" }, "Click a spot, or drag from its middle to its edge. Its mate is drawn by itself.")
+        : h("label", { class: "field" }, h("span", {}, "Radius ", size, " 1/nm"),
+          h("input", { type: "range", min: Math.log(steps()[1]), max: Math.log(60 * steps()[1]), step: 0.02, value: Math.log(brush), "aria-label": "Radius of the brush in 1/nm", oninput: (event) => { brush = Math.exp(Number(event.target.value)); size.textContent = fixed(brush, 3); spectrum.repaint(); } })),
+      h("div", { class: "row wrap" }, button("↶ Undo", "Take the last change of the labels back (Ctrl+Z)", undo, { disabled: !past.length }), button("↷ Redo", "Do it again (Ctrl+Y)", redo, { disabled: !future.length })),
+      one && pickedCard(one, button),
+      h("h3", {}, "Proposals"),
+      h("div", { class: "row wrap" }, button("Propose", "Let the model in use, or the classical detector, look for spots (P)", propose), proposals.length > 0 && h("span", { class: "grow cut", title: by }, `${proposals.length} left, by the ${by}`)),
+      proposals.length > 0 && h("div", { class: "row wrap", style: { "margin-top": ".35rem" } },
+        button("Confirm", "Take the chosen proposal (Enter)", () => confirm(), { disabled: picked?.list !== "proposals" }), button("Reject", "Drop the chosen proposal (Delete)", () => reject(), { disabled: picked?.list !== "proposals" }),
+        button("Confirm all", "Take all that are left; faint ones to ignore", () => confirm(everyOne())), button("Reject all", "Drop all that are left", () => reject(everyOne()))),
+      proposals.length > 0 && h("p", { class: "quiet" }, "Dotted ones are faint: an analysis would not list them. Training looks away there."),
+      h("h3", {}, "This frame"),
+      h("p", { class: "quiet" }, "Whatever is not marked counts as background."),
+      h("div", { class: "row wrap" }, !kept && button("It shows no spot", "Keep this frame as one without any spot", () => change({})), kept && button("Forget its labels", "Delete the labels of this frame", forget)));
+    status();
+  }
+
+  function pickedCard(one, button) {
+    const g = Math.hypot(one.gx, one.gy);
+    const mine = picked.list === "marks";
+    const radius = h("input", { type: "number", step: "any", min: "0", value: Number(one.radius.toPrecision(4)), "aria-label": "Radius in 1/nm", disabled: !mine, onchange: () => Number(radius.value) > 0 && replace(picked.at, { radius: Number(radius.value) }) });
+    return h("div", { class: "card picked", style: { "--colour": mine ? MINE : PROPOSED } },
+      h("strong", {}, mine ? "Circle" : "Proposal"), h("div", { class: "quiet" }, `d ${fixed(10 / g, 3)} Å · |g| ${fixed(g, 3)} 1/nm`),
+      h("label", { class: "field" }, "Radius (1/nm)", radius),
+      mine && h("div", { class: "row" }, h("label", { class: "row grow", title: "Training looks away here: neither a spot nor background (I)" }, h("input", { type: "checkbox", checked: one.ignored, onchange: () => replace(picked.at, { ignored: !one.ignored }) }), "Faint: ignore"), button("Delete", "Remove this circle and its mate (Delete)", remove)));
+  }
+
+  on("labelling", () => (state.labelling ? enter() : leave()));
+  on("input frame scale", () => { if (state.labelling) load(); });
+  on("input", () => { if (!state.labelling) key = null; });
+  window.addEventListener("pagehide", flush);
+  refresh();
+  return { sheet, undo, redo, flush, count: () => ({ marks: work.marks.length, strokes: work.strokes.length, proposals: proposals.length }) };
+}
