@@ -143,6 +143,8 @@ def fine_tune(
         trained = _train(samples, sides, drawn[:n_drawn], network, weights, settings, unfinished / WORK, tell)
         info = _info(name or out.name, model, labels, settings, trained)
         empty = _listed(draw_empty(settings.empty_frames), settings.empty_frames, "draw empty frames", tell)
+        if tell is not None:
+            tell("write the new model", 0, 1)
         chosen_on = [*(samples[i] for i in sides.choosing), *drawn[:n_drawn]]
         made = write_package(
             trained.network, unfinished, settings=network, validation=chosen_on, empty=empty, info=info, tell=tell
