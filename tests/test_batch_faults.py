@@ -56,7 +56,7 @@ def stored(out: Path, name: str = "s") -> list[Path]:
 
 
 def wait_until(what: Any, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not what():
         assert process.poll() is None, f"it ended too early: {process.communicate()}"
         assert time.monotonic() < deadline, "it took too long"
