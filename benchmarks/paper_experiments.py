@@ -1,0 +1,427 @@
+"""The paper's experiments on small networks: number of pictures, resolution, half or full pattern, filters, threshold.
+
+    python benchmarks/paper_experiments.py WORK [--only RUN ...] [--minutes M] [--page docs/experiments.md]
+
+The paper trained each network for ten hours on a GPU; here each run takes one to four minutes of one CPU core. So
+networks are narrow (4 filters on the first level unless the run says otherwise, 128 in the paper), pictures have half
+as many pixels either way, and there are few rounds. What is compared is one choice beside another under the same
+conditions, and never a figure beside the paper's.
+
+Samples are drawn once into WORK; each run leaves ``WORK/runs/NAME.json`` and is not repeated. ``--minutes`` begins no
+run after this time. ``--page`` renews the tables and pictures of a page from the runs that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.ndimage
+import torch
+
+from accuracy import Table, fill_page
+from fringemap.settings import AnalysisSettings, NetworkSettings, TrainSettings
+from fringemap.spectrum import compute_diffractogram
+from fringemap.spots.pattern import complete, make_pattern
+from fringemap.training.augment import make_augmentation
+from fringemap.training.batches import make_batch, stack_sample
+from fringemap.training.drawing import describe_pattern, draw_frame
+from fringemap.training.labels import label_pattern
+from fringemap.training.recipes import find_recipe
+from fringemap.training.samples import Sample
+from fringemap.training.sets import write_samples
+from fringemap.training.shards import open_set
+from fringemap.training.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fringemap.records import FloatArray, Mask
+    from fringemap.training.networks import UNet
+    from fringemap.training.recipes import SetRecipe
+
+SIDE = 512
+MAX_SHAPES = {"all": (1024, 512), "half": (256, 128), "quarter": (100, 50)}
+"""Largest pattern of each resolution; at "all" a pixel is a bin, then 2 and 4 bins a side."""
+N = {"train": 1968, "validation": 60, "test": 120}
+N_FINE = 400
+"""Sources of the training set that are also stored at the other resolutions."""
+N_DRAWN_BY_HAND = 80
+"""Pictures that the paper labelled, and augmented to 500 and 1968."""
+VALIDATION_SHARE = 0.1
+THRESHOLDS = np.linspace(0.02, 0.98, 49)
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network."""
+
+    name: str
+    label: str
+    resolution: str = "half"
+    n_sources: int = N_FINE
+    n_augmented: int = 0
+    """Pictures made of the sources by the paper's recipe; 0: the sources themselves."""
+    n_seen: int = 2000
+    """Pictures shown in all, repetitions included."""
+    base_width: int = 4
+    half: bool = True
+    seed: int = 1
+
+
+RUNS = (
+    Run("images-500", "500 pictures of 80 sources", n_sources=80, n_augmented=500, n_seen=1500),
+    Run("images-1968", "1968 pictures of 80 sources", n_sources=80, n_augmented=1968, n_seen=5904),
+    Run("images-500-long", "500 pictures of 80 sources, as many steps", n_sources=80, n_augmented=500, n_seen=5904),
+    Run("images-80", "the 80 sources, not augmented, as many steps", n_sources=80, n_seen=5904),
+    Run("sources-1968", "1968 sources, as many steps", n_sources=1968, n_seen=5904),
+    Run("half", "half pattern", n_seen=4000),
+    Run("full", "full pattern", n_seen=4000, half=False),
+    Run("quarter-pixels", "4 x 4 bins a pixel", resolution="quarter"),
+    Run("half-pixels", "2 x 2 bins a pixel", resolution="half"),
+    Run("all-pixels", "1 bin a pixel", resolution="all"),
+    Run("width-2", "2 filters", base_width=2),
+    Run("width-8", "8 filters", base_width=8),
+    Run("width-16", "16 filters", base_width=16),
+)
+
+
+# --- samples ---------------------------------------------------------------------------------------------------------
+
+
+def recipe_of(kind: str) -> SetRecipe:
+    """Frames of one size, at the paper's pixel size, all with crystals."""
+    recipe = find_recipe(kind, size=SIDE)
+    regimes = tuple(replace(r, scenes=replace(r.scenes, empty_share=0.0)) for r in recipe.regimes)
+    return replace(recipe, pixel_sizes_nm=((0.035, 0.040),), least_field_nm=1.0, regimes=regimes)
+
+
+def draw(kind: str, seed: int, n: int, *, resolution: str) -> Iterator[Sample]:
+    """Samples at a resolution; the frame of a number is the same at every one."""
+    recipe, settings = recipe_of(kind), AnalysisSettings()
+    for index in range(n):
+        frame, truth, about = draw_frame(recipe, seed=seed, index=index)
+        found = compute_diffractogram(frame, d_min_angstrom=settings.spots.d_min_angstrom)
+        pattern = make_pattern(found, settings=settings.spots, max_shape=MAX_SHAPES[resolution])
+        label, weight, spots = label_pattern(truth, pattern, visibility=recipe.visibility)
+        meta = describe_pattern(pattern, found) | about
+        yield Sample(pattern.image.astype(np.float16), label, weight, spots, meta)
+
+
+def load(work: Path, part: str, resolution: str) -> list[Sample]:
+    """Samples of a part of the data, drawn when first asked for."""
+    folder = work / "samples" / f"{part}-{resolution}"
+    if not (folder / "set.json").exists():
+        n = N[part] if part != "train" or resolution == "half" else N_FINE
+        kind, seed = ("test", 31) if part == "test" else ("train", 32 if part == "train" else 33)
+        print(f"drawing {n} samples: {folder}", flush=True)
+        write_samples(folder, draw(kind, seed, n, resolution=resolution), licence="drawn", shares={"train": 1.0})
+    return list(open_set(folder))
+
+
+def augmented(sources: Sequence[Sample], n: int) -> list[Sample]:
+    """Pictures 0 to n-1 made of the sources in turn, whole patterns changed as the paper does."""
+    change = make_augmentation("paper", half=False)
+    made = []
+    for number in range(n):
+        source = sources[number % len(sources)]
+        margin = source.label.shape[1] - 1
+        parts = (np.asarray(source.image, np.float32), source.label[None], source.weight[None])
+        whole = (torch.from_numpy(complete(part, margin).astype(np.float32)) for part in parts)
+        image, label, weight = change(*whole, torch.Generator().manual_seed(number))
+        made.append(
+            Sample(
+                image[:, :, margin:].numpy().astype(np.float16),
+                (label[0, :, margin:].numpy() > 0.5).astype(np.uint8),
+                (weight[0, :, margin:].numpy() > 0.5).astype(np.uint8),
+                source.spots,
+                source.meta,
+            )
+        )
+    return made
+
+
+# --- one run ---------------------------------------------------------------------------------------------------------
+
+
+def carry_out(run: Run, work: Path) -> dict[str, Any]:
+    """Train a network and measure it on its own validation, unseen sources, and unseen structures."""
+    sources = load(work, "train", run.resolution)[: run.n_sources]
+    pictures, own = sources, []
+    if run.n_augmented:
+        pictures = augmented(sources, run.n_augmented)
+        # As in the paper: split after augmentation, so that each validation picture has sisters in training.
+        order = np.random.default_rng(run.seed).permutation(len(pictures))
+        n_own = round(VALIDATION_SHARE * len(pictures))
+        own, pictures = [pictures[i] for i in order[:n_own]], [pictures[i] for i in order[n_own:]]
+    validation, test = load(work, "validation", run.resolution), load(work, "test", run.resolution)
+    network = NetworkSettings(network="paper", base_width=run.base_width, half=run.half)
+    epochs = 4
+    settings = TrainSettings(
+        crop=0, crops_per_sample=1, batch=8, epochs=epochs, samples_per_epoch=run.n_seen // epochs,
+        validation_samples=20, learning_rate=2e-3, averaging=0.99, patience=epochs, threads=1, seed=run.seed,
+    )  # fmt: skip
+    began = time.monotonic()
+    trained = train(
+        pictures, validation, network=network, settings=settings, folder=work / "training" / run.name, resume=True
+    )
+    parts = {"own validation": own, "validation": validation, "test": test}
+    measured = {name: measure(trained.network, part, network) for name, part in parts.items() if part}
+    return {
+        "label": run.label,
+        "n_weights": sum(p.numel() for p in trained.network.parameters()),
+        "seconds": round(time.monotonic() - began, 1),
+        "rounds": len(trained.history),
+        "shape": list(test[0].label.shape),
+        "parts": measured,
+        "features": measure_features(trained.network, test, network),
+    }
+
+
+def probability_of(network: UNet, sample: Sample, settings: NetworkSettings) -> FloatArray:
+    """Over the half pattern with its mates, as many as the network sees."""
+    stacked = stack_sample(sample, settings)
+    with torch.inference_mode():
+        logit = network(make_batch([stacked], network.stride).image)[0, 0]
+    return torch.sigmoid(logit[: stacked.shape[1], : stacked.shape[2]]).numpy()
+
+
+def measure(network: UNet, samples: Sequence[Sample], settings: NetworkSettings) -> list[list[list[int]]]:
+    """Labelled pixels, found ones and both, at each threshold, of each sample's half pattern."""
+    counts = []
+    for sample in samples:
+        n_cols = sample.label.shape[1]
+        probability = probability_of(network, sample, settings)[:, -n_cols:]
+        counted, on_spot = sample.weight > 0, sample.label > 0
+        row = []
+        for threshold in THRESHOLDS:
+            found = (probability > threshold) & counted
+            row.append([int(x.sum()) for x in (on_spot & counted, found, found & on_spot)])
+        counts.append(row)
+    return counts
+
+
+def measure_features(network: UNet, samples: Sequence[Sample], settings: NetworkSettings) -> dict[str, list[float]]:
+    """Found regions of each sample: true spots found, those that share a region, areas over labels, asymmetry."""
+    kept: dict[str, list[float]] = {"found": [], "merged": [], "area": [], "asymmetry": []}
+    for sample in samples:
+        probability = probability_of(network, sample, settings)
+        n_cols = sample.label.shape[1]
+        found = (probability[:, -n_cols:] > 0.5) & (sample.weight > 0)
+        n_found, n_merged, areas = regions_of(found, sample)
+        kept["found"].append(n_found)
+        kept["merged"].append(n_merged)
+        kept["area"] += areas
+        if not settings.half:
+            whole = probability > 0.5
+            union = (whole | whole[::-1, ::-1]).sum()
+            kept["asymmetry"].append(float((whole ^ whole[::-1, ::-1]).sum() / union) if union else 0.0)
+    return kept
+
+
+def regions_of(found: Mask, sample: Sample) -> tuple[int, int, list[float]]:
+    """True spots in regions, those that share theirs with another, and area over label of those alone."""
+    labels, _ = scipy.ndimage.label(found, np.ones((3, 3)))
+    truth, _ = scipy.ndimage.label(sample.label > 0, np.ones((3, 3)))
+    spots = sample.spots.take(sample.spots.visible)
+    rows, cols = (
+        np.clip(np.rint(x).astype(int), 0, n - 1) for x, n in zip((spots.row, spots.col), found.shape, strict=True)
+    )
+    region, own = labels[rows, cols], truth[rows, cols]
+    inside = region > 0
+    n_in_region, n_in_label = np.bincount(region, minlength=1), np.bincount(own, minlength=1)
+    # Spots whose labels touch cannot be told apart by any network.
+    apart = inside & (own > 0) & (n_in_label[own] == 1)
+    alone = apart & (n_in_region[region] == 1)
+    areas = np.bincount(labels.ravel())[region[alone]] / np.bincount(truth.ravel())[own[alone]]
+    return int(apart.sum()), int((apart & ~alone).sum()), [float(a) for a in areas]
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def dice_at(counts: FloatArray, place: int) -> FloatArray:
+    """Dice of each sample at one threshold; (n,). NaN where nothing is labelled and nothing found."""
+    true, found, both = counts[:, place].T
+    with np.errstate(invalid="ignore"):
+        return 2 * both / (true + found)
+
+
+def pooled(counts: FloatArray, place: int) -> float:
+    """Dice over all pixels of all samples."""
+    true, found, both = counts[:, place].sum(axis=0)
+    return float(2 * both / max(true + found, 1))
+
+
+def interval(counts: FloatArray, place: int, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % of the Dice of sets drawn from these samples."""
+    draws = rng.integers(len(counts), size=(RESAMPLES, len(counts)))
+    sums = counts[:, place][draws].sum(axis=1)
+    low, high = np.percentile(2 * sums[:, 2] / np.maximum(sums[:, 0] + sums[:, 1], 1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def told(result: dict[str, Any], part: str, rng: np.random.Generator) -> str:
+    """Dice at a probability of 0.5, with its interval."""
+    if part not in result["parts"]:
+        return "–"
+    counts, place = np.array(result["parts"][part], float), middle()
+    low, high = interval(counts, place, rng)
+    return f"{pooled(counts, place):.3f} ({low:.3f} to {high:.3f})"
+
+
+def middle() -> int:
+    """Place of the threshold 0.5."""
+    return int(np.abs(THRESHOLDS - 0.5).argmin())
+
+
+GROUPS = {
+    "images": ("images-500", "images-1968", "images-500-long", "images-80", "sources-1968"),
+    "pixels": ("quarter-pixels", "half-pixels", "all-pixels"),
+    "filters": ("width-2", "half-pixels", "width-8", "width-16"),
+    "halves": ("half", "full"),
+}
+
+
+def tables_of(results: dict[str, dict[str, Any]]) -> list[Table]:
+    """Tables of the runs that are there."""
+    tables = [dice_table(name, [results[run] for run in runs if run in results]) for name, runs in GROUPS.items()]
+    return [*tables, feature_table(results), threshold_table(results)]
+
+
+TITLES = {
+    "images": "Number of pictures",
+    "pixels": "Resolution, 400 sources",
+    "filters": "Filters of the first level, 400 sources",
+    "halves": "Half and full pattern, 400 sources",
+}
+
+
+def dice_table(name: str, results: Sequence[dict[str, Any]]) -> Table:
+    """Dice on all three validations."""
+    rng = np.random.default_rng(5)
+    columns = ("Trained on", "px", "weights", "min", "validation among sisters", "validation, new frames", "test")
+    if name == "filters":
+        columns = ("Network", *columns[1:])
+    rows = tuple(
+        (
+            r["label"],
+            " x ".join(str(n) for n in r["shape"]),
+            f"{r['n_weights']:,}",
+            f"{r['seconds'] / 60:.1f}",
+            *(told(r, part, rng) for part in ("own validation", "validation", "test")),
+        )
+        for r in results
+    )
+    return Table(name, TITLES[name], columns, rows)
+
+
+def feature_table(results: dict[str, dict[str, Any]]) -> Table:
+    """Merged features and sizes."""
+    rows = []
+    for name in ("half", "full", "quarter-pixels", "half-pixels", "all-pixels"):
+        if name not in results:
+            continue
+        features = results[name]["features"]
+        found, merged = sum(features["found"]), sum(features["merged"])
+        area = features["area"] or [float("nan")]
+        asymmetry = f"{100 * np.mean(features['asymmetry']):.1f}" if features["asymmetry"] else "0, by construction"
+        rows.append(
+            (
+                results[name]["label"],
+                f"{found}",
+                f"{100 * merged / max(found, 1):.1f} ± {100 * np.sqrt(max(merged, 1)) / max(found, 1):.1f}",
+                f"{np.median(area):.2f}",
+                f"{np.quantile(area, 0.25):.2f} to {np.quantile(area, 0.75):.2f}",
+                asymmetry,
+            )
+        )
+    columns = (
+        "Network",
+        "spots found",
+        "of them merged %",
+        "area / label, median",
+        "middle half",
+        "asymmetric pixels %",
+    )
+    return Table("features", "Features on the test set, probability above 0.5", columns, tuple(rows))
+
+
+def threshold_table(results: dict[str, dict[str, Any]]) -> Table:
+    """Dice over the threshold."""
+    wanted = (0.1, 0.3, 0.5, 0.7, 0.9)
+    places = [int(np.abs(THRESHOLDS - t).argmin()) for t in wanted]
+    rows = []
+    for result in results.values():
+        counts = np.array(result["parts"]["test"], float)
+        own = np.array(result["parts"]["validation"], float)
+        best = int(np.argmax([pooled(own, place) for place in range(len(THRESHOLDS))]))
+        dice = [f"{pooled(counts, place):.3f}" for place in places]
+        rows.append((result["label"], *dice, f"{THRESHOLDS[best]:.2f}", f"{pooled(counts, best):.3f}"))
+    columns = ("Trained on", *(f"test Dice at {t:g}" for t in wanted), "best on validation", "test Dice there")
+    return Table("threshold", "Threshold on the probability", columns, tuple(rows))
+
+
+def draw_pictures(results: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Threshold sweep and distribution of Dice, one picture."""
+    from matplotlib.figure import Figure
+
+    from fringemap.report.rendering import house_style, to_png
+    from fringemap.report.style import style_of
+
+    shown = [name for name in ("images-500", "images-1968", "sources-1968", "half", "full") if name in results]
+    with house_style():
+        figure = Figure(figsize=(7.0, 3.0), dpi=150, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for order, name in enumerate(shown):
+            style, counts = style_of(order), np.array(results[name]["parts"]["test"], float)
+            sweep = [pooled(counts, place) for place in range(len(THRESHOLDS))]
+            left.plot(THRESHOLDS, sweep, color=style.colour, label=results[name]["label"])
+            dice = np.sort(dice_at(counts, middle()))
+            dice = dice[np.isfinite(dice)]
+            right.step(dice, np.arange(1, len(dice) + 1) / len(dice), color=style.colour)
+        left.set_xlabel("threshold on the probability", fontsize=8)
+        left.set_ylabel("Dice, test", fontsize=8)
+        right.set_xlabel("Dice of a test pattern, threshold 0.5", fontsize=8)
+        right.set_ylabel("share of patterns below", fontsize=8)
+        left.legend(fontsize=7, frameon=False, loc="lower center")
+        for axes in (left, right):
+            axes.tick_params(labelsize=7)
+            axes.grid(color="#B4B4B4", linewidth=0.3)
+    (folder / "experiments.png").write_bytes(to_png(figure))
+
+
+def main() -> None:
+    """Carry out the runs that are missing, and renew the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, help="folder for samples and results")
+    parser.add_argument("--only", choices=[run.name for run in RUNS], action="append", help="this run alone")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after this time")
+    parser.add_argument("--page", type=Path, help="page whose tables are renewed")
+    arguments = parser.parse_args()
+    began, folder = time.monotonic(), arguments.work / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for run in RUNS:
+        path = folder / f"{run.name}.json"
+        if path.exists() or (arguments.only and run.name not in arguments.only):
+            continue
+        if time.monotonic() - began > 60 * arguments.minutes:
+            break
+        result = carry_out(run, arguments.work)
+        path.write_text(json.dumps(result))
+        print(f"{run.name}: {told(result, 'test', np.random.default_rng(5))}, {result['seconds']:.0f} s", flush=True)
+    results = {run.name: json.loads(p.read_text()) for run in RUNS if (p := folder / f"{run.name}.json").exists()}
+    if arguments.page and results:
+        page = fill_page(arguments.page.read_text(encoding="utf-8"), tables_of(results))
+        arguments.page.write_text(page, encoding="utf-8")
+        draw_pictures(results, arguments.page.parent / "pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Detectors on real frames: spots picked by hand, carbon without any crystal, and labelled patches.
+
+    python benchmarks/real_detectors.py DATA [--model MODEL ...] [--page docs/evaluation.md]
+
+DATA is the folder of real micrographs (the one that tests read). Spots picked by hand count as clear if the
+diffractogram stands 12 times above its surroundings within 4 bins of them. Nobody has labelled what else is in that
+frame: a found spot that was not picked is compared with the lines of the crystal, and is doubtful if it fits none
+within 1.5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accuracy import Table, fill_page, to_markdown
+from fringemap.io import read
+from fringemap.phases import load_references
+from fringemap.records import Flag
+from fringemap.settings import PhaseSettings, ReadSettings, SpotSettings
+from fringemap.spectrum import bin_size, compute_diffractogram
+from fringemap.spots import find_spots
+from fringemap.training.evaluate import evaluate, make_detectors
+from fringemap.training.scores import Group, count_spots, dice_of_pixels, estimate, f1_of, make_curve
+from fringemap.training.subjects import open_subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fringemap.records import Diffractogram, Mask, Spots
+    from fringemap.training.evaluate import Detector, Facts, Found
+
+SPINEL, SPINEL_NM = "hrtem/Co3O4_0pass_500k.png", 0.0190527
+PICKED = "hrtem/Co3O4_0pass_author_manual_peaks.csv"
+CARBON, CARBON_NM = "negative/derived_emilys_thonrings_first20_stack.tif", 0.1354
+PATCHES = "labels/zr_zro2_fft_patches.npz"
+CLEAR = 12.0
+REACH_BINS = 5.0
+FITS = 0.015
+
+
+def diffractograms(path: Path, pixel_size_nm: float) -> list[Diffractogram]:
+    """Diffractograms of all frames of a file."""
+    with read(path, settings=ReadSettings(pixel_size_nm=pixel_size_nm)) as series:
+        return [compute_diffractogram(frame, d_min_angstrom=SpotSettings().d_min_angstrom) for frame in series]
+
+
+def picked_spots(data: Path) -> np.ndarray:
+    """(gx, gy) [1/nm] of the spots that were picked by hand."""
+    with (data / PICKED).open(encoding="utf-8") as file:
+        return np.array([(float(r["gx1_1_per_nm"]), float(r["gy1_1_per_nm"])) for r in csv.DictReader(file)])
+
+
+def are_clear(data: Path, picked: np.ndarray) -> Mask:
+    """Which picked spots stand clearly above their surroundings, under a Hann window."""
+    with read(data / SPINEL, settings=ReadSettings(pixel_size_nm=SPINEL_NM)) as series:
+        image = series[0].image
+    n = image.shape[0]
+    power = np.fft.fftshift(np.abs(np.fft.fft2((image - image.mean()) * np.outer(np.hanning(n), np.hanning(n)))) ** 2)
+    distance = np.hypot(*np.mgrid[-12:13, -12:13])
+    clear = []
+    for gx, gy in picked:
+        row, col = n // 2 + round(gy * n * SPINEL_NM), n // 2 + round(gx * n * SPINEL_NM)
+        block = power[row - 12 : row + 13, col - 12 : col + 13]
+        around = np.median(block[(distance > 6) & (distance <= 12)])
+        clear.append(block[distance <= 4].max() >= CLEAR * around)
+    return np.array(clear)
+
+
+def spinel_table(data: Path, detectors: Sequence[Detector]) -> Table:
+    """Picked spots found, and what else was found."""
+    (diffractogram,) = diffractograms(data / SPINEL, SPINEL_NM)
+    picked = picked_spots(data)
+    clear, rows = are_clear(data, picked), []
+    lines = load_references(PhaseSettings(phases=("Co3O4",)), d_min_angstrom=1.0)[0].d_spacing
+    reach = REACH_BINS * 10 * max(bin_size(diffractogram.frame_shape, diffractogram.scale))
+    for detector in detectors:
+        spots = find_spots(diffractogram, settings=detector.settings(SpotSettings(), SpotSettings().false_spots))
+        near = distances(spots, picked) < reach
+        found, other = near.any(axis=0), ~near.any(axis=1)
+        fits = (np.abs(spots.d_spacing[:, None] / lines - 1) < FITS).any(axis=1)
+        flagged = (spots.flags & int(Flag.NOT_REFINED | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL | Flag.ON_STREAK)) != 0
+        counts = (found & clear, found & ~clear, other, other & ~fits, other & flagged)
+        rows.append((detector.name, f"{len(spots)}", *(f"{np.count_nonzero(count)}" for count in counts)))
+    columns = (
+        "Detector",
+        "found",
+        f"clear ones of {np.count_nonzero(clear)}",
+        f"faint ones of {np.count_nonzero(~clear)}",
+        "not picked",
+        "of these on no line of Co3O4",
+        "of these with a flag of doubt",
+    )
+    return Table("spinel", "Spots picked by hand, Co3O4", columns, tuple(rows))
+
+
+def distances(spots: Spots, picked: np.ndarray) -> np.ndarray:
+    """From each found spot or its mate to each picked one [1/nm]."""
+    gx, gy = 10 * spots.gx[:, None], 10 * spots.gy[:, None]
+    direct, mate = (np.hypot(sign * gx - picked[:, 0], sign * gy - picked[:, 1]) for sign in (1, -1))
+    return np.minimum(direct, mate)
+
+
+def carbon_table(data: Path, detectors: Sequence[Detector]) -> Table:
+    """False spots in the frames of carbon."""
+    frames, rows = diffractograms(data / CARBON, CARBON_NM), []
+    for detector in detectors:
+        counts = [
+            sum(len(find_spots(frame, settings=detector.settings(SpotSettings(), rate))) for frame in frames)
+            for rate in (0.05, 1.0)
+        ]
+        rows.append((detector.name, f"{len(frames)}", *(f"{count}" for count in counts)))
+    columns = ("Detector", "frames", "false spots at 0.05 a frame", "at 1 a frame")
+    return Table("carbon", "Amorphous carbon, a real series", columns, tuple(rows))
+
+
+def patches_table(data: Path, models: Sequence[str], rng: np.random.Generator) -> Table:
+    """F1 and Dice on the test originals; the score from which a spot counts is chosen on the validation originals."""
+    detectors, rows = make_detectors(models, classical=False), []
+    sides = {
+        side: evaluate(open_subjects(data / PATCHES, side=side), detectors, false_spots=0.05)
+        for side in ("validation", "test")
+    }
+    for name in sides["test"].found:
+        score = best_score(sides["validation"].found[name], sides["validation"].facts)
+        found, facts = sides["test"].found[name], sides["test"].facts
+        group = Group("all", np.ones(len(facts), bool))
+        # Patches of one original are no independent frames: intervals are over originals.
+        spots = by_source(count_spots(found, facts, group, score), facts)
+        pixels = by_source(np.array([f.pixels for f in found], float), facts)
+        every = np.ones(len(spots), bool)
+        f1, dice = estimate(f1_of, spots, every, rng=rng), estimate(dice_of_pixels, pixels, every, rng=rng)
+        right, false, missed = spots.sum(axis=0)
+        told = (f"{x.value:.3f} ({x.low:.3f} to {x.high:.3f})" for x in (f1, dice))
+        recall, precision = right / (right + missed), right / max(right + false, 1)
+        rows.append((name, f"{len(spots)}", f"{len(facts)}", f"{recall:.3f}", f"{precision:.3f}", *told))
+    columns = ("Detector", "originals", "patches", "recall", "precision", "F1", "Dice")
+    return Table("patches", "Labelled Zr/ZrO2 patches, originals held out", columns, tuple(rows))
+
+
+def best_score(found: Sequence[Found], facts: Sequence[Facts]) -> float:
+    """Score with the best F1."""
+    curve = make_curve(found, facts, Group("all", np.ones(len(facts), bool)))
+    total = np.maximum(curve.recall + curve.precision, 1e-9)
+    return float(curve.score[np.argmax(2 * curve.recall * curve.precision / total)])
+
+
+def by_source(counts: np.ndarray, facts: Sequence[Facts]) -> np.ndarray:
+    """Sums over the patches of each original."""
+    _, rows = np.unique([fact.source for fact in facts], return_inverse=True)
+    sums = np.zeros((rows.max() + 1, counts.shape[1]))
+    np.add.at(sums, rows, counts)
+    return sums
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of real micrographs")
+    parser.add_argument("--model", action="append", default=[], help="folder or name of a model package")
+    parser.add_argument("--page", type=Path, help="page whose tables are renewed")
+    arguments = parser.parse_args()
+    detectors = make_detectors(arguments.model)
+    tables = [spinel_table(arguments.data, detectors), carbon_table(arguments.data, detectors)]
+    if arguments.model:
+        tables.append(patches_table(arguments.data, arguments.model, np.random.default_rng(0)))
+    print("\n\n".join(to_markdown(table) for table in tables))
+    if arguments.page:
+        page = fill_page(arguments.page.read_text(encoding="utf-8"), tables)
+        arguments.page.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
