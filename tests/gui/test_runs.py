@@ -192,6 +192,18 @@ def test_a_series_has_curves_events_and_a_waterfall(asker: Asker) -> None:
     assert asker.get("series", name="a.mrc").json() is None
 
 
+def test_results_of_some_frames_are_shown_at_these_frames(asker: Asker) -> None:
+    write_series(asker.folder / "some.mrc")
+    settings = {**QUICK, "read": {"frames": "1:4:2"}}
+    run = asker.post("runs", {"names": ["some.mrc"], "settings": settings}).json()[0]
+    assert asker.wait_for(run["run"])["status"] == "done"
+    assert [result_of(asker, "some.mrc", frame) is not None for frame in range(4)] == [False, True, False, True]
+    assert result_of(asker, "some.mrc", 3)["title"] == "some_0003"
+    assert asker.get("series", name="some.mrc").json()["frames"] == [1, 3]
+    assert asker.get("map", name="some.mrc", frame=0, phase="LiF").status == 404
+    assert asker.post("correct", {"name": "some.mrc", "frame": 2, "op": "undo"}).status == 422
+
+
 def test_a_run_is_cancelled_at_once_and_resumed(asker: Asker, tmp_path: Path) -> None:
     write_series(asker.folder / "long.mrc", n_frames=40)
     run = asker.post("runs", {"names": ["long.mrc"], "settings": QUICK}).json()[0]

@@ -16,6 +16,8 @@ from fringemap.gui.frames import FrameStore, Place, place_of
 from fringemap.gui.runs import Run, Runs
 from fringemap.gui.teaching import Teaching
 from fringemap.gui.watching import Watching
+from fringemap.io import read
+from fringemap.io.reading import parse_frames
 from fringemap.report.atomic import write_text
 from fringemap.report.style import assign_styles
 from fringemap.series import follow_series, summarise_frame
@@ -95,6 +97,21 @@ class Session:
             There is none.
         """
         return self.corrections.result(run, frame)
+
+    def position_of(self, run: Run, frame: int) -> int | None:
+        """Place of a frame of the file among those that a run analysed; None if it left it out.
+
+        Raises
+        ------
+        ReadError
+            The file cannot be read.
+        """
+        read_as = settings_from_mapping(run.settings).read
+        if not read_as.frames and read_as.bin_frames == 1:
+            return frame
+        with read(self.root.find(run.name)) as series:
+            chosen = parse_frames(read_as.frames, len(series))
+        return chosen.index(frame) // read_as.bin_frames if frame in chosen else None
 
     def version_of(self, run: Run) -> str:
         """Give a word that changes whenever a result of the run may have changed."""

@@ -41,12 +41,15 @@ def _correct(session: Session, asked: dict[str, Any]) -> None:
     run = session.runs.latest(name)
     if run is None:
         raise SettingsError("there is nothing to correct before the first run")
+    position = session.position_of(run, frame)
+    if position is None:
+        raise SettingsError(f"frame {frame} was left out of the run, so there is nothing to correct in it")
     if op == "undo":
-        session.corrections.undo(run, frame)
+        session.corrections.undo(run, position)
     elif op == "redo":
-        session.corrections.redo(run, frame)
+        session.corrections.redo(run, position)
     elif op in ("add", "move", "delete", "name", "threshold"):
-        session.corrections.add(run, frame, _correction(asked))
+        session.corrections.add(run, position, _correction(asked))
     else:
         raise SettingsError(f"{op!r} is no correction")
 

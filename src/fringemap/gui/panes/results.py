@@ -47,12 +47,13 @@ def show_result(request: Request) -> Response:
     """Tell all of one frame's result, corrections included; null if there is none yet."""
     session, name, frame = _asked(request)
     run = session.runs.latest(name)
-    if run is None or not session.runs.has_result(run, frame):
+    position = None if run is None else session.position_of(run, frame)
+    if run is None or position is None or not session.runs.has_result(run, position):
         return answer(None)
-    result = session.result(run, frame)
+    result = session.result(run, position)
     styles = session.styles_of(run, result)
     about = {"input": name, "run": run.run, "frame": frame, "version": session.version_of(run)}
-    return answer({**about, **result_as_json(result, styles, frame), **session.corrections.told(run, frame)})
+    return answer({**about, **result_as_json(result, styles), **session.corrections.told(run, position)})
 
 
 def _asked(request: Request) -> tuple[Session, str, int]:
@@ -73,10 +74,13 @@ def asked_result(request: Request) -> tuple[Session, Run, FrameResult]:
     run = session.runs.latest(name)
     if run is None:
         raise ReadError(f"{name} has not been analysed")
-    return session, run, session.result(run, frame)
+    position = session.position_of(run, frame)
+    if position is None:
+        raise ReadError(f"frame {frame} of {name} was left out of the run")
+    return session, run, session.result(run, position)
 
 
-def result_as_json(result: FrameResult, styles: Mapping[str, PhaseStyle], frame: int) -> dict[str, Any]:
+def result_as_json(result: FrameResult, styles: Mapping[str, PhaseStyle]) -> dict[str, Any]:
     """Describe a result for the page."""
     maps = {one.phase: one for one in result.maps}
     return {
@@ -89,7 +93,6 @@ def result_as_json(result: FrameResult, styles: Mapping[str, PhaseStyle], frame:
         "candidates": [_phase(e, None, styles) for e in result.match.candidates],
         "rings": [{"g_per_nm": PER_NM * g, "d_angstrom": 1 / g} for g in result.rings.g],
         "maps": [_map(result, one, styles) for one in result.maps],
-        "frame": frame,
     }
 
 

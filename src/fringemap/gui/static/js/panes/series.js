@@ -43,6 +43,11 @@ export function makeSeries({ goTo }) {
     kinds[choice.value]();
   }
 
+  /** Which of the analysed frames is shown: a run may have left some out, or joined several. */
+  function shownPosition() {
+    return series.frames.reduce((best, one, k) => (Math.abs(one - state.frame) < Math.abs(series.frames[best] - state.frame) ? k : best), 0);
+  }
+
   function box() {
     const { width, height } = plot.getBoundingClientRect();
     EDGE = edges();
@@ -60,8 +65,8 @@ export function makeSeries({ goTo }) {
   function shell(place, label, ...inside) {
     const { width, height, left, right, floor, x, first, span } = place;
     const ticks = niceTicks(span, Math.floor((right - left) / (60 * fontScale()))).map((one) => one + first);
-    const now = series.x[state.frame] ?? first;
-    return h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, onclick: (event) => goTo(frameAt(event, place)), style: { cursor: "pointer" } },
+    const now = series.x[shownPosition()] ?? first;
+    return h("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, onclick: (event) => goTo(series.frames[frameAt(event, place)]), style: { cursor: "pointer" } },
       inside, h("path", { class: "axis", d: `M${left},${EDGE.top} V${floor} H${right}` }),
       ticks.map((one) => [h("line", { class: "axis", x1: x(one), x2: x(one), y1: floor, y2: floor + 4 }), h("text", { x: x(one), y: floor + 15 * fontScale(), "text-anchor": "middle" }, String(Number(one.toPrecision(6))))]),
       h("text", { x: (left + right) / 2, y: height - 4, "text-anchor": "middle" }, series.x_label),
@@ -100,11 +105,11 @@ export function makeSeries({ goTo }) {
 
   function events() {
     put(plot, h("div", { style: { padding: "0 .4rem" } }, h("p", { class: "quiet" }, series.drift), series.events.length ? h("table", { "aria-label": "Events" }, h("thead", {}, h("tr", {}, ["phase", "what", "frame", "time (s)", "between frames", "how much"].map((one) => h("th", {}, one)))),
-      h("tbody", {}, series.events.map((event) => h("tr", { tabindex: "0", onclick: () => goTo(event.position), onkeydown: (press) => { if (press.key === "Enter") goTo(event.position); } }, h("td", {}, h("span", { class: "swatch", style: { background: event.colour } }), ` ${event.text}`), h("td", {}, event.kind), h("td", { class: "number" }, event.frame), h("td", { class: "number" }, event.time), h("td", {}, event.between), h("td", {}, event.value))))) : h("p", {}, "No event.")));
+      h("tbody", {}, series.events.map((event) => h("tr", { tabindex: "0", onclick: () => goTo(event.frame), onkeydown: (press) => { if (press.key === "Enter") goTo(event.frame); } }, h("td", {}, h("span", { class: "swatch", style: { background: event.colour } }), ` ${event.text}`), h("td", {}, event.kind), h("td", { class: "number" }, event.frame), h("td", { class: "number" }, event.time), h("td", {}, event.between), h("td", {}, event.value))))) : h("p", {}, "No event.")));
   }
 
   on("runs input result", load);
-  on("frame", () => { const line = plot.querySelector(".playhead"); if (line && series) { const at = box().x(series.x[state.frame] ?? series.x[0]); line.setAttribute("x1", at); line.setAttribute("x2", at); } });
+  on("frame", () => { const line = plot.querySelector(".playhead"); if (line && series) { const at = box().x(series.x[shownPosition()] ?? series.x[0]); line.setAttribute("x1", at); line.setAttribute("x2", at); } });
   return Object.assign(sheet, { svg: () => plot.querySelector("svg") });
 }
 
