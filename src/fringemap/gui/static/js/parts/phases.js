@@ -73,7 +73,7 @@ export function makePhases({ edit, phases, showCandidates }) {
       const colour = OVERLAY_COLOURS[state.overlays.length % OVERLAY_COLOURS.length];
       const query = { phase: name.value, d_min: 1 };
       const found = await trying(() => (zone.value.trim() ? ask("zone", { ...query, uvw: zone.value }) : ask("rings", query)));
-      if (found) set({ overlays: [...state.overlays, { ...found, colour, angle: 0, weakest: 3, labelAngle: -0.3 - 0.45 * state.overlays.length }] });
+      if (found) set({ overlays: [...state.overlays, { ...found, colour, angle: 0, weakest: 3, labelAngle: -1.45 + 0.5 * state.overlays.length }] });
     };
     put(compare, h("h3", {}, "Lay a phase over the diffractogram"),
       h("form", { onsubmit: (event) => { event.preventDefault(); add(); } }, h("div", { class: "field", style: { "grid-template-columns": "minmax(0, 1fr) minmax(0, 1fr)" } }, name, zone), h("button", { type: "submit" }, "Lay over")),
