@@ -22,7 +22,7 @@ def main() -> None:
 def do_job(order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Fine-tune and say how it ended."""
     # Slow to import.
-    from fringemap.training.fine_tune import FINE_TUNING, fine_tune
+    from fringemap.training.fine_tune import DRAWN, FINE_TUNING, fine_tune
     from fringemap.training.labelled import load_labelled
 
     def progress(name: str, done: int, total: int) -> None:
@@ -34,7 +34,7 @@ def do_job(order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
             load_labelled(Path(order["labels"])),
             Path(order["out"]),
             settings=replace(FINE_TUNING, **order["settings"]),
-            n_drawn=int(order["n_drawn"]),
+            n_drawn=DRAWN if order["n_drawn"] is None else int(order["n_drawn"]),
             tell=progress,
         )
     except FringemapError as error:

@@ -94,7 +94,9 @@ class Teaching:
             name = registry.free_name(self.models, _stem(base))
             order = {"base": self.package_of(base.name), "labels": self.labels, "out": self.models / name}
             chosen = {key: value for key, value in settings.items() if key in NAMES}
-            order |= {"settings": chosen, "n_drawn": _drawn() if n_drawn is None else n_drawn}
+            order |= {"settings": chosen, "n_drawn": n_drawn}
+            if self._job is not None:
+                self._job.kill()
             self._standing = Standing("running", name, "start")
             self._job = Job("fringemap.gui.teacher", order, lambda message: self._hear(name, message))
             return self._standing
@@ -193,9 +195,3 @@ class Teaching:
 def _stem(base: Card) -> str:
     """Name of the first model of a line of fine-tuned ones."""
     return f"{(base.title or 'model').split('-tuned')[0]}-tuned"
-
-
-def _drawn() -> int:
-    from fringemap.training.fine_tune import DRAWN  # needs torch
-
-    return DRAWN
