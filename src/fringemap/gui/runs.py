@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,14 @@ from fringemap.errors import ReadError, SettingsError
 from fringemap.report.atomic import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fringemap.records import FrameResult
 
 _NAME = "run_state.json"
 _OPEN = ("waiting", "running")
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Runs:
         self._lock = threading.Condition()
         self._runs = {run.run: run for run in _load_all(folder)}
         self._worker: subprocess.Popen[str] | None = None
+        self._under_way: str | None = None
+        """Name of the run that the process was given."""
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -85,9 +89,9 @@ class Runs:
             worker = self._worker
             self._end_worker()
         if self._thread is not None:
-            self._thread.join(10)
-        if worker is not None and worker.stdout is not None:
-            worker.stdout.close()
+            self._thread.join(_PATIENCE_S)
+        if worker is not None:
+            _close(worker)
 
     def add(self, name: str, settings: dict[str, dict[str, Any]]) -> Run:
         """Put a run at the end of the queue."""
@@ -124,7 +128,7 @@ class Runs:
         """Stop a run; what it has done stays, and it can be resumed."""
         with self._lock:
             run = self.get(key)
-            if run.status == "running":
+            if self._under_way == key:
                 self._end_worker()
             if run.status in _OPEN:
                 run = self._put(replace(run, status="cancelled", ended=time.time()))
@@ -195,7 +199,9 @@ class Runs:
     # --- the thread that hands runs to the process ---
 
     def _work(self) -> None:
-        self._ready_worker()
+        with self._lock:
+            if not self._closed:
+                self._ready_worker()
         while (run := self._next()) is not None:
             self._do(run)
 
@@ -212,26 +218,43 @@ class Runs:
     def _do(self, run: Run) -> None:
         try:
             path = self._find(run.name)
-            job = {"run": run.run, "path": str(path), "out": str(self._folder / run.run / "out")}
-            for message in self._ask({**job, "settings": run.settings}):
-                self._take(run.run, message)
-        except (OSError, ReadError) as error:
+        except ReadError as error:
             self._take(run.run, {"event": "ended", "status": "failed", "messages": [str(error)]})
+            return
+        job = {"run": run.run, "path": str(path), "out": str(self._folder / run.run / "out"), "settings": run.settings}
+        worker = self._send(job)
+        if worker is not None:
+            for message in self._answers(worker, run.run):
+                self._take(run.run, message)
 
-    def _ask(self, job: dict[str, Any]) -> Any:
-        worker = self._ready_worker()
-        assert worker.stdin is not None  # a pipe was asked for
-        assert worker.stdout is not None
-        worker.stdin.write(json.dumps(job) + "\n")
-        worker.stdin.flush()
+    def _send(self, job: dict[str, Any]) -> subprocess.Popen[str] | None:
+        """Hand a job to the process, unless its run was cancelled meanwhile."""
+        with self._lock:
+            run = self._runs.get(job["run"])
+            if self._closed or run is None or run.status != "running":
+                return None
+            worker = self._ready_worker()
+            self._under_way = job["run"]
+            assert worker.stdin is not None  # a pipe was asked for
+            with suppress(OSError):  # it has just died, which its answers will tell
+                worker.stdin.write(json.dumps(job) + "\n")
+                worker.stdin.flush()
+            return worker
+
+    def _answers(self, worker: subprocess.Popen[str], key: str) -> Iterator[dict[str, Any]]:
+        """Give what the process says of a run, to its end or that of the process."""
+        assert worker.stdout is not None  # a pipe was asked for
         for line in worker.stdout:
             message = json.loads(line)
-            if message.get("run") != job["run"]:
+            if message.get("run") != key:
                 continue
-            yield message
             if message["event"] == "ended":
+                self._under_way = None
+                yield message
                 return
-        worker.stdout.close()
+            yield message
+        self._under_way = None
+        _close(worker)
         yield {"event": "ended", "status": "stopped", "messages": ["the process that analysed it ended"]}
 
     def _take(self, key: str, message: dict[str, Any]) -> None:
@@ -258,7 +281,10 @@ class Runs:
 
     def _ready_worker(self) -> subprocess.Popen[str]:
         with self._lock:
-            if self._worker is None or self._worker.poll() is not None:
+            if self._worker is not None and self._worker.poll() is not None:
+                _close(self._worker)
+                self._worker = None
+            if self._worker is None:
                 self._worker = subprocess.Popen(
                     [sys.executable, "-m", "fringemap.gui.worker"],
                     stdin=subprocess.PIPE,
@@ -269,12 +295,18 @@ class Runs:
             return self._worker
 
     def _end_worker(self) -> None:
+        """Kill the process; who listens to it hears its end and closes its pipes."""
         worker, self._worker = self._worker, None
-        if worker is not None and worker.poll() is None:
+        if worker is not None:
             worker.kill()
-            worker.wait(10)
-            if worker.stdin is not None:
-                worker.stdin.close()
+
+
+def _close(worker: subprocess.Popen[str]) -> None:
+    worker.wait(_PATIENCE_S)
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # what was still to be written to a process that is gone
+                pipe.close()
 
 
 def _load_all(folder: Path) -> list[Run]:
