@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fringemap.errors import SettingsError
 from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
+from fringemap.phases.combinations import claimed, find_combinations, flag_combinations
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
 from fringemap.phases.naming import name_spots
@@ -19,6 +20,8 @@ from fringemap.records import Flag, Match, SpotMatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fringemap.phases.combinations import Combination
+    from fringemap.phases.posterior import Explanation
     from fringemap.records import FloatArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
 
@@ -72,13 +75,29 @@ def match_spots(
         priors = distortion_priors(scale.sigma)
         for number in standard:
             priors = ((1.0, fit_distortion(spots, references[number], scale_sigma=scale.sigma)),)
-        explanation = explain_spots(
-            spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
-        )
-        return name_spots(spots, references, explanation, scale=scale, settings=settings)
+
+        def explain(spots: Spots) -> Explanation:
+            return explain_spots(
+                spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
+            )
+
+        explanation, combinations = _without_combinations(spots, explain)
+        return name_spots(spots, references, explanation, scale=scale, settings=settings, combinations=combinations)
     else:
         named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
     return gather_match(spots, named, scale=scale)
+
+
+def _without_combinations(
+    spots: Spots, explain: Callable[[Spots], Explanation]
+) -> tuple[Explanation, dict[int, Combination]]:
+    """Explain spots by grains that need no sums or differences of other grains' spots."""
+    explanation = explain(spots)
+    combinations = find_combinations(spots, explanation)
+    if not claimed(explanation, combinations):
+        return explanation, combinations
+    explanation = explain(flag_combinations(spots, combinations))
+    return explanation, find_combinations(spots, explanation)
 
 
 def _standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:

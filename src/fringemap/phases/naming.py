@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
+from fringemap.phases.combinations import flag_combinations
+from fringemap.phases.false_names import expected_false_shares
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
-from fringemap.phases.posterior import UNLISTED
+from fringemap.phases.posterior import SECOND_ORDER, UNLISTED
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
 from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from fringemap.phases.combinations import Combination
     from fringemap.phases.posterior import Explanation, Grain
     from fringemap.records import FloatArray, IntArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
@@ -38,7 +41,7 @@ MAX_CANDIDATES = 20
 SUSPECT_SIGMA = 2.5
 """A common scale error beyond this many of its own standard errors is flagged."""
 
-DOUBTFUL = Flag.HARMONIC | Flag.ON_STREAK | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL
+DOUBTFUL = SECOND_ORDER | Flag.ON_STREAK | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL
 """Spots with one of these get no name on their d alone."""
 
 
@@ -77,21 +80,30 @@ class _Frame:
 
 
 def name_spots(
-    spots: Spots, references: Sequence[Reflections], explanation: Explanation, *, scale: Scale, settings: PhaseSettings
+    spots: Spots,
+    references: Sequence[Reflections],
+    explanation: Explanation,
+    *,
+    scale: Scale,
+    settings: PhaseSettings,
+    combinations: Mapping[int, Combination] | None = None,
 ) -> Match:
     """Name phases and spots as far as ``settings.false_names`` allows.
 
     A phase is named if the mean probability of error of all names at least as sure stays below that share; all else is
     listed among the rivals of its spots, which stay unknown. A spot outside all grains is named on its d alone only if
-    one phase is within the errors and that phase is named already, or the user has restricted the phases.
+    one phase is within the errors and that phase is named already, or the user has restricted the phases. One of the
+    ``combinations`` is never named so: two other spots explain it.
     """
+    combinations = combinations or {}
+    spots = flag_combinations(spots, combinations)
     design = np.stack([np.ones(len(spots)), np.cos(2.0 * spots.angle), np.sin(2.0 * spots.angle)], axis=1)
     shared = np.einsum("na,ab,nb->n", design, explanation.distortion.of_one_grain.covariance, design)
     sigma = np.sqrt(compute_relative_sigma(spots) ** 2 + shared)
     shift = -design @ explanation.distortion.mean
     frame = _Frame(spots, references, explanation, scale, settings, shift, sigma)
     errors = _phase_errors(explanation)
-    q_values = _q_values(errors)
+    q_values = _q_values(errors, explanation.certain)
     named = set(explanation.certain) | {
         phase for phase, q in q_values.items() if q <= settings.false_names and errors[phase] < 0.5
     }
@@ -104,6 +116,7 @@ def name_spots(
         for match, spot in zip(_name_grain(frame, grain, grain.reference in named, q_values), grain.spots, strict=True):
             matches[spot] = match
     singles = _single_spots(frame, [row for row, match in enumerate(matches) if match is None], named)
+    singles |= {row: _say_combination(singles[row], made) for row, made in combinations.items() if row in singles}
     complete = [match or singles[row] for row, match in enumerate(matches)]
     phases = _gather(frame, complete, errors, q_values)
     return Match(tuple(complete), phases, _gather_candidates(frame, named))
@@ -118,11 +131,13 @@ def _phase_errors(explanation: Explanation) -> dict[int, float]:
     return errors | dict.fromkeys(explanation.certain, 0.0)
 
 
-def _q_values(errors: dict[int, float]) -> dict[int, float]:
-    """Mean probability of error of all names at least as sure as each: the expected share of false ones among them."""
-    order = sorted(errors, key=lambda reference: errors[reference])
-    means = np.cumsum([errors[reference] for reference in order]) / np.arange(1, len(order) + 1)
-    return {reference: float(mean) for reference, mean in zip(order, means, strict=True)}
+def _q_values(errors: dict[int, float], certain: Collection[int] = ()) -> dict[int, float]:
+    """Mean probability of error of all names at least as sure as each: the expected share of false ones among them.
+
+    What the user has said is no finding: it is never false, and makes no room for others that are.
+    """
+    found = {reference: error for reference, error in errors.items() if reference not in certain}
+    return dict.fromkeys(certain, 0.0) | dict(zip(found, expected_false_shares(list(found.values())), strict=True))
 
 
 def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int, float]) -> list[SpotMatch]:
@@ -209,6 +224,11 @@ def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[i
         )
         matches[spot] = _name_single(frame, spot, singles, named)
     return matches
+
+
+def _say_combination(match: SpotMatch, made: Combination) -> SpotMatch:
+    remark = f"{made.in_words()}, which explains it without a phase of its own"
+    return replace(match, flags=match.flags | Flag.COMBINATION, remark=remark)
 
 
 def _count_free(frame: _Frame) -> int:

@@ -35,6 +35,9 @@ DOUBTFUL_FACTOR = 10.0
 DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFINED
 """A spot with one of these flags is so many times as likely to be no reflection at all."""
 
+SECOND_ORDER = Flag.HARMONIC | Flag.COMBINATION
+"""A spot with one of these is explained by stronger ones and speaks for no lattice."""
+
 N_STRONGEST = 10
 """If listed phases explain most of so many of the strongest spots, a frame is taken as understood."""
 
@@ -224,15 +227,16 @@ def _finish(grain: Grain, references: Sequence[Reflections], rows: IntArray) -> 
 def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     """Log density at each spot of a spot that no grain makes: uniform in |g| and angle over the span of the frame.
 
-    A harmonic lies on the lattice of its own spot in any case, so it speaks for no lattice: its density is as high.
+    A harmonic lies on the lattice of its own spot in any case, and a sum where two other spots put it: they
+    speak for no lattice, and their density is as high.
     """
     span = 1.05 * observed.length.max()
     log_null = -np.log(math.pi * span * observed.length)
     doubtful = (spots.flags & int(DOUBTFUL)) != 0
     log_null = log_null + math.log(DOUBTFUL_FACTOR) * doubtful
-    harmonic = (spots.flags & int(Flag.HARMONIC)) != 0
+    derived = (spots.flags & int(SECOND_ORDER)) != 0
     sure = -math.log(2.0 * math.pi) - 2.0 * np.log(observed.sigma)
-    density: FloatArray = np.where(harmonic, np.maximum(log_null, sure), log_null)
+    density: FloatArray = np.where(derived, np.maximum(log_null, sure), log_null)
     return density
 
 

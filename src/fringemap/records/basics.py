@@ -43,6 +43,7 @@ class Flag(enum.IntFlag):
     SINGLE_PIXEL = 1 << 14
     ON_RING = 1 << 15
     SEVERAL_GRAINS = 1 << 26
+    COMBINATION = 1 << 28
     # matches
     AMBIGUOUS = 1 << 16
     FORBIDDEN = 1 << 17
@@ -71,6 +72,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
     Flag.SINGLE_PIXEL: "a single bin of the diffractogram: may be a disturbance of the camera",
     Flag.ON_RING: "part of a ring",
     Flag.SEVERAL_GRAINS: "several grains of nearly the same lattice, or a bent one, share the spot",
+    Flag.COMBINATION: "the sum or difference of two stronger spots: moiré or double diffraction may make it",
     Flag.AMBIGUOUS: "other phases explain it as well",
     Flag.FORBIDDEN: "extinct by symmetry; double diffraction can show it",
     Flag.SINGLE_SPOT: "rests on a single d-spacing",
