@@ -22,8 +22,13 @@ Sets = Annotated[list[Path], typer.Argument(help="Sets that fringemap simulate m
 
 @app.command("train")
 def train_command(
+    context: typer.Context,
     sets: Sets,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model package", metavar="MODEL")],
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Train this model on, with labels of your frames as SETs", metavar="MODEL"),
+    ] = None,
     network: Annotated[
         Literal["compact", "paper"], typer.Option(help="Shape of the network: made for CPUs, or the published one")
     ] = "compact",
@@ -58,6 +63,9 @@ def train_command(
     from fringemap.settings import NetworkSettings, TrainSettings
     from fringemap.training.make_model import make_model
 
+    if start is not None:
+        _train_on(start, sets, out, _given(context), as_json=as_json)
+        return
     settings = TrainSettings(
         loss=loss,
         positive_weight=positive_weight,
@@ -80,6 +88,35 @@ def train_command(
         return
     typer.echo(f"Ended: {trained.reason}; best round {trained.best.epoch} of {len(trained.history)}")
     _tell_model(model)
+
+
+def _train_on(start: str, labels: list[Path], out: Path, given: dict[str, Any], *, as_json: bool) -> None:
+    """Fine-tune a model and say what it gained."""
+    from dataclasses import replace
+
+    from fringemap.training.fine_tune import FINE_TUNING, Gathered, describe, fine_tune
+    from fringemap.training.labelled import load_labelled
+
+    name = given.pop("name", None)
+    if own := [f"--{key.replace('_', '-')}" for key in ("network", "base_width", "resume", "int8") if key in given]:
+        raise SettingsError(f"{', '.join(own)} cannot be given with --from: the network is that of the model")
+    gathered = Gathered(tuple(load_labelled(path) for path in labels))
+    with show_progress() as tell:
+        made = fine_tune(start, gathered, out, settings=replace(FINE_TUNING, **given), name=name, tell=tell)
+    if as_json:
+        scores = {"before": made.before["labels"], "after": made.after["labels"]}
+        compared = {key: describe(one) for key, one in scores.items()}
+        print_json({"folder": made.model.folder, "name": made.model.name, "better": made.better, **compared})
+        return
+    typer.echo(made.reason[0].upper() + made.reason[1:])
+    _tell_model(made.model)
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Options of a training that the user wrote; the others are those that fine-tuning has for itself."""
+    outside = ("context", "sets", "out", "start", "as_json")
+    typed = [name for name in context.params if getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"]
+    return {name: context.params[name] for name in typed if name not in outside}
 
 
 @app.command("tune")

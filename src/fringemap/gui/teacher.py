@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ def do_job(order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
             order["base"],
             load_labelled(Path(order["labels"])),
             Path(order["out"]),
-            settings=replace(FINE_TUNING, **order["settings"]),
+            # Half of the cores: the page and the analyses want some as well.
+            settings=replace(FINE_TUNING, threads=max((os.cpu_count() or 1) // 2, 1), **order["settings"]),
             n_drawn=DRAWN if order["n_drawn"] is None else int(order["n_drawn"]),
             tell=progress,
         )

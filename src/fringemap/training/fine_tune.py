@@ -67,6 +67,32 @@ class SourcedSamples(LabelledSamples, Protocol):
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """Labels of several places, one behind the other."""
+
+    parts: tuple[SourcedSamples, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def __getitem__(self, index: int) -> Sample:
+        part, at = self._find(index)
+        return part[at]
+
+    def source(self, index: int) -> str:
+        """The frame that a sample comes from."""
+        part, at = self._find(index)
+        return part.source(at)
+
+    def _find(self, index: int) -> tuple[SourcedSamples, int]:
+        for part in self.parts:
+            if index < len(part):
+                return part, index
+            index -= len(part)
+        raise IndexError(index)
+
+
+@dataclass(frozen=True)
 class Sides:
     """How labelled frames are shared out; numbers of samples."""
 

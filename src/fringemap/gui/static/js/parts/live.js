@@ -13,7 +13,7 @@ const EDGE = { left: 34, right: 6, top: 8, bottom: 26 };
 export function makeLive({ open, settings }) {
   const sheet = h("div", { class: "sheet", id: "live-sheet" });
   const folder = h("input", { type: "text", "aria-label": "Folder to watch", placeholder: "the whole folder", title: "Folder, below the one that this page shows, to which frames are written", onkeydown: (event) => event.stopPropagation() });
-  const rules = h("textarea", { rows: "3", "aria-label": "Rules, one a line", placeholder: "Li appears\nLiF below half\nLi covers 20 %", style: { width: "100%", resize: "vertical" }, title: "Each calls out once", onkeydown: (event) => event.stopPropagation() });
+  const rules = h("textarea", { rows: "3", "aria-label": "Rules, one a line", placeholder: "Li appears\nLiF below half\nLi covers 20 %", style: { width: "100%", resize: "vertical", background: "var(--panel)", border: "1px solid var(--line)", "border-radius": "5px" }, title: "Each calls out once", onkeydown: (event) => event.stopPropagation() });
   const follow = h("input", { type: "checkbox", checked: true });
   const start = h("button", { class: "main", title: "Analyse frames as they arrive, with the settings of the tab Analyse", onclick: begin }, "Watch");
   const stop = h("button", { title: "End the watch; the results are written then. Once more ends at once", onclick: () => act({ action: "stop" }) }, "Stop");
