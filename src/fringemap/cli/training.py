@@ -211,4 +211,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _in_words(chosen: Any) -> str:
-    return ", ".join(f"{name} {value}" for name, value in chosen.items())
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
+    )
