@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +24,8 @@ from fringemap.records import UNKNOWN, Match, Reflections, Scale, ScaleSource, S
 from fringemap.settings import PhaseSettings
 
 D_MIN = 1.0
+SECOND_ORDER = 0.3
+"""Amplitude of false spots, and of sums of two others, over that of the reflections of grains."""
 CASES = {
     "no error, 1 % stated": ("fixed", 0.0, 0.01),
     "±1 % error, 1 % stated": ("fixed", 0.01, 0.01),
@@ -96,6 +98,9 @@ def make_frame(library: tuple[Reflections, ...], held_out: frozenset[str], case:
     extra = [*second_order(real, np.array(grain), rng), *false_spots(rng)]
     every = np.concatenate([real, np.reshape(extra, (-1, 2))])
     spots = as_spots(every, rng)
+    # What two spots make together is weaker than both.
+    amplitude = np.where(np.arange(len(every)) < len(real), 1.0, SECOND_ORDER)
+    spots = replace(spots, amplitude=amplitude)
     phase += [""] * len(extra)
     grain += [-1] * len(extra)
     known = frozenset(phase) - held_out - {""}

@@ -13,6 +13,7 @@ from fringemap import batch
 from fringemap.batch import analyze, analyze_inputs, work
 from fringemap.errors import CalibrationError, OutputError, StructureError
 from fringemap.io import write_mrc
+from fringemap.phases import batch_q
 from fringemap.records import FrameResult, ScaleSource
 from fringemap.report.tables import ERROR_COLUMNS, SUMMARY_COLUMNS
 from fringemap.settings import PhaseSettings, ReadSettings
@@ -51,6 +52,18 @@ def test_each_input_gets_a_folder_of_its_stem_and_all_share_an_overview(tmp_path
         ("b.mrc", "done", "LiF"),
     ]
     assert rows(tmp_path / "out" / "errors.csv") == []
+
+
+def test_the_overview_judges_the_names_of_all_inputs_together_also_when_resumed(tmp_path: Path) -> None:
+    inputs = [write_lif(tmp_path / name, seed) for seed, name in enumerate(("a.mrc", "b.mrc"))]
+    settings = replace(QUICK, phases=replace(QUICK.phases, match="posterior", false_names=1.0))
+    results = analyze_inputs(inputs, tmp_path / "out", settings=settings, workers=1)
+    written = [line["q_batch"] for line in rows(tmp_path / "out" / "summary.csv")]
+    expected = batch_q([result.probabilities for result in results])
+    assert all(result.probabilities for result in results)
+    assert [float(q) for q in written] == pytest.approx(expected, rel=1e-6)
+    analyze_inputs(inputs, tmp_path / "out", settings=settings, workers=1, resume=True)
+    assert [line["q_batch"] for line in rows(tmp_path / "out" / "summary.csv")] == written
 
 
 def test_two_processes_write_the_same_tables_as_one(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fringemap.phases.false_names import batch_q, expected_false_shares, name_errors
+from fringemap.phases.false_names import batch_q, expected_false_shares
 from fringemap.phases.match import match_spots
-from fringemap.records import UNKNOWN, Match, PhaseEvidence
+from fringemap.records import UNKNOWN
 from fringemap.settings import PhaseSettings
 from made_crystals import make_references, make_scale, make_spots, project
 
@@ -23,21 +23,19 @@ def test_a_q_value_is_the_mean_error_of_all_names_at_least_as_sure(errors):
     assert expected_false_shares(errors) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_errors_of_a_frame_are_those_of_its_names_without_what_the_user_said():
-    phases = [PhaseEvidence("Li", (0,), probability=0.97), PhaseEvidence("Cu", (1,), probability=1.0)]
-    phases += [PhaseEvidence("LiF", (2,)), PhaseEvidence(UNKNOWN, (3,))]
-    assert name_errors(Match((), tuple(phases)), certain=["Cu"]) == pytest.approx([0.03])
-
-
 def test_many_frames_each_with_one_name_of_four_percent_have_four_percent_false_names():
-    assert batch_q([[0.04]] * 200) == pytest.approx([0.04] * 200)
+    assert batch_q([[0.96]] * 200) == pytest.approx([0.04] * 200)
 
 
-def test_a_doubtful_name_is_judged_among_all_that_are_at_least_as_sure():
-    q = batch_q([[0.0, 0.1], [], [0.02]])
-    assert q[0] == pytest.approx(0.04)
+def test_a_doubtful_name_is_judged_among_all_names_of_the_run_that_are_at_least_as_sure():
+    q = batch_q([[0.999, 0.9], [], [0.98]])
+    assert q[0] == pytest.approx((0.001 + 0.1 + 0.02) / 3)
     assert math.isnan(q[1])
-    assert q[2] == pytest.approx(0.01)
+    assert q[2] == pytest.approx((0.001 + 0.02) / 2)
+
+
+def test_what_the_user_said_makes_no_room_in_a_batch():
+    assert batch_q([[1.0, 0.9], [1.0]]) == pytest.approx([0.1, 0.0])
 
 
 def test_a_phase_that_is_surely_present_makes_no_room_for_doubtful_names(rng):

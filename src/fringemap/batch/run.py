@@ -27,6 +27,7 @@ from fringemap.batch.work import (
 )
 from fringemap.errors import FringemapError, OutputError, ReadError, SettingsError, WorkerError
 from fringemap.io import find_inputs, read
+from fringemap.phases import batch_q
 from fringemap.pipeline import load_phases
 from fringemap.report import write_errors_csv, write_index, write_summary_csv
 from fringemap.report.atomic import write_text, writing
@@ -230,7 +231,9 @@ def write_overview(out: Path, results: Sequence[InputResult]) -> None:
         One of them cannot be written.
     """
     write_errors_csv(out / "errors.csv", [failure for result in results for failure in result.failures])
-    write_summary_csv(out / "summary.csv", [result.summary for result in results])
+    q_values = batch_q([result.probabilities for result in results])
+    summaries = [{**result.summary, "q_batch": q} for result, q in zip(results, q_values, strict=True)]
+    write_summary_csv(out / "summary.csv", summaries)
     write_index(out / "index.html", [_index_entry(result) for result in results])
 
 

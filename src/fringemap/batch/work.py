@@ -23,7 +23,7 @@ from fringemap.io import read, read_calibration, sha256
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult
 from fringemap.report import Failure, write_results
-from fringemap.report.lines import summarise
+from fringemap.report.lines import name_probabilities, summarise
 from fringemap.report.results import PAGE_NAME
 from fringemap.report.run import RUN_NAME
 from fringemap.spots.model import load_model
@@ -52,6 +52,8 @@ class InputResult:
     """Its row of ``summary.csv``."""
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    """Of the names of all its frames."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,15 @@ def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Trut
     )
     if not written.failures and not job.keep_frames:
         Journal(job.folder).remove()
-    return InputResult(job.path, job.folder, written.page, written.summary, written.failures, opened.series["warnings"])
+    return InputResult(
+        job.path,
+        job.folder,
+        written.page,
+        written.summary,
+        written.failures,
+        opened.series["warnings"],
+        written.probabilities,
+    )
 
 
 def _unchanged(results: Iterator[FrameResult | Failure], opened: Opened) -> Iterator[FrameResult | Failure]:
@@ -361,7 +371,15 @@ def _finished_before(job: Job, origin: Origin) -> InputResult | None:
         Journal(job.folder).remove()
     page = job.folder / PAGE_NAME
     warnings = tuple(run["series"]["warnings"])
-    return InputResult(job.path, job.folder, page if page.exists() else None, run["summary"], (), warnings)
+    return InputResult(
+        job.path,
+        job.folder,
+        page if page.exists() else None,
+        run["summary"],
+        (),
+        warnings,
+        name_probabilities(run["frames"]),
+    )
 
 
 def _described(series: FrameSeries) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from fringemap.phases.cif import read_cif, write_cif
 from fringemap.phases.explain import explain_spot
+from fringemap.phases.false_names import batch_q
 from fringemap.phases.lattice import (
     angle_between,
     cell_volume,
@@ -38,6 +39,7 @@ __all__ = [
     "Extinction",
     "added_phases",
     "angle_between",
+    "batch_q",
     "cell_volume",
     "compute_reflections",
     "d_spacings",

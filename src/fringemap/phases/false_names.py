@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.records import UNKNOWN
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from fringemap.records import Match
+    from collections.abc import Iterable, Sequence
 
 
 def expected_false_shares(errors: Sequence[float]) -> list[float]:
@@ -33,42 +29,23 @@ def expected_false_shares(errors: Sequence[float]) -> list[float]:
     return [float(means[np.searchsorted(ordered, error, side="right") - 1]) for error in errors]
 
 
-def name_errors(match: Match, *, certain: Collection[str] = ()) -> list[float]:
-    """Probability of each name of a frame to be false.
-
-    Parameters
-    ----------
-    match
-        Of the frame.
-    certain
-        Phases that are there by the word of the user, and so no findings.
-
-    Returns
-    -------
-    list of float
-        Empty where nothing was named, or the way of matching gives no probabilities.
-    """
-    return [
-        1.0 - evidence.probability
-        for evidence in match.phases
-        if evidence.phase != UNKNOWN and evidence.phase not in certain and math.isfinite(evidence.probability)
-    ]
-
-
-def batch_q(errors: Iterable[Sequence[float]]) -> list[float]:
+def batch_q(probabilities: Iterable[Sequence[float]]) -> list[float]:
     """q-value of the least sure name of each input, among the names of all inputs of a run.
 
     Parameters
     ----------
-    errors
-        Of each input, the probabilities of its names to be false, those of all its frames together.
+    probabilities
+        Of each input, those of its names, all frames together. A name with a probability of 1 is no finding: the user
+        has said that the phase is there.
 
     Returns
     -------
     list of float
         Of each input, the expected share of false names among all names of the run that are at least as sure as its
-        least sure one; NaN for an input without names.
+        least sure one: 0 where all its names are the user's, NaN where it has none.
     """
-    inputs = [list(one) for one in errors]
-    shares = iter(expected_false_shares([error for one in inputs for error in one]))
-    return [max((next(shares) for _ in one), default=math.nan) for one in inputs]
+    inputs = [list(one) for one in probabilities]
+    errors = [[1.0 - probability for probability in one if probability < 1.0] for one in inputs]
+    shares = iter(expected_false_shares([error for one in errors for error in one]))
+    least_sure = [max((next(shares) for _ in one), default=0.0) for one in errors]
+    return [q if names else math.nan for q, names in zip(least_sure, inputs, strict=True)]

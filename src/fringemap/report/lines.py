@@ -11,7 +11,7 @@ from fringemap.records import UNKNOWN, Flag, flag_names
 from fringemap.report.words import NM, format_formula, format_probability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from fringemap.records import FrameResult, PhaseEvidence, PhaseMap, Scale, Series, Truth
@@ -171,6 +171,12 @@ def frame_status(line: FrameLine) -> dict[str, Any]:
         "warnings": list(line.warnings),
         "seconds": line.seconds,
     }
+
+
+def name_probabilities(frames: Iterable[Mapping[str, Any]]) -> tuple[float, ...]:
+    """Probabilities of all names, from the entries of frames in ``run.json``; names without one are left out."""
+    every = [probability for frame in frames for probability in frame.get("phases", {}).values()]
+    return tuple(float(one) for one in every if one is not None and math.isfinite(one))
 
 
 def failure_status(failure: Failure) -> dict[str, Any]:

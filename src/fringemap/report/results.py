@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from fringemap.records import UNKNOWN, FrameResult, Scale
 from fringemap.report.atomic import writing
 from fringemap.report.identified import IDENTIFIED_NAME, write_identified
-from fringemap.report.lines import FrameLine, Shown, all_statuses, distinct_warnings, line_of, summarise
+from fringemap.report.lines import (
+    FrameLine,
+    Shown,
+    all_statuses,
+    distinct_warnings,
+    line_of,
+    name_probabilities,
+    summarise,
+)
 from fringemap.report.maps import write_maps
 from fringemap.report.run import RUN_NAME, write_run_json
 from fringemap.report.series_results import SeriesWriter
@@ -41,6 +49,8 @@ class Written:
     """This input's row of ``summary.csv``; also in ``run.json``."""
     failures: tuple[Failure, ...]
     """This input's rows of ``errors.csv``."""
+    probabilities: tuple[float, ...] = ()
+    """Of the names of all its frames."""
 
 
 @dataclass
@@ -122,7 +132,7 @@ def write_results(
         run = _record(seen, folder, provenance, follower)
         page = _draw(seen, run, folder, settings, truth, follower)
     write_run_json(folder / RUN_NAME, run)
-    return Written(folder, page, run["summary"], tuple(seen.failures))
+    return Written(folder, page, run["summary"], tuple(seen.failures), name_probabilities(run["frames"]))
 
 
 def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follower: SeriesWriter) -> _Seen:

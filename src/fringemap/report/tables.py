@@ -77,6 +77,7 @@ SUMMARY_COLUMNS = (
     "n_spots",
     "n_unknown_spots",
     "phases",
+    "q_batch",
     "pixel_size_y_nm",
     "pixel_size_x_nm",
     "scale_sigma_percent",
