@@ -164,8 +164,8 @@ def carry_out(run: Run, work: Path) -> dict[str, Any]:
     network = NetworkSettings(network="paper", base_width=run.base_width, half=run.half)
     epochs = 4
     settings = TrainSettings(
-        crop=0, crops_per_sample=1, batch=8, epochs=epochs, samples_per_epoch=run.n_seen // epochs,
-        validation_samples=20, learning_rate=2e-3, averaging=0.99, patience=epochs, threads=1, seed=run.seed,
+        crop=0, crops_per_sample=1, batch=4, epochs=epochs, samples_per_epoch=run.n_seen // epochs,
+        validation_samples=20, learning_rate=4e-3, averaging=0.99, patience=epochs, threads=1, seed=run.seed,
     )  # fmt: skip
     began = time.monotonic()
     trained = train(

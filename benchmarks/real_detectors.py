@@ -1,11 +1,11 @@
 """Detectors on real frames: spots picked by hand, carbon without any crystal, and labelled patches.
 
-    python benchmarks/real_detectors.py DATA [--model MODEL ...] [--page docs/evaluation.md]
+    python benchmarks/real_detectors.py DATA [--model MODEL ...] [--drawn evaluation.csv] [--page docs/evaluation.md]
 
 DATA is the folder of real micrographs (the one that tests read). Spots picked by hand count as clear if the
 diffractogram stands 12 times above its surroundings within 4 bins of them. Nobody has labelled what else is in that
 frame: a found spot that was not picked is compared with the lines of the crystal, and is doubtful if it fits none
-within 1.5 %.
+within 1.5 %. ``--drawn`` adds the tables of an evaluation on a drawn set.
 """
 
 from __future__ import annotations
@@ -157,17 +157,73 @@ def by_source(counts: np.ndarray, facts: Sequence[Facts]) -> np.ndarray:
     return sums
 
 
+# --- drawn sets ------------------------------------------------------------------------------------------------------
+
+IN_SHORT = {
+    "Dice": "Dice",
+    "median Dice of a frame": "median Dice of a frame",
+    "recall, stated rate": "recall at 0.05 stated",
+    "precision, stated rate": "precision at 0.05 stated",
+    "F1, stated rate": "F1 at 0.05 stated",
+    "false spots in a frame without crystal, counted": "false spots in a frame without crystal, 0.05 stated",
+    "robust error of d over the bound": "robust error of d / bound",
+    "robust error of the angle over the bound": "robust error of the angle / bound",
+}
+
+
+def drawn_tables(path: Path) -> list[Table]:
+    """Tables of an evaluation: in short, and F1 by group at each measured number of false spots."""
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    cells = {(r["detector"], r["group"], r["quantity"], r["false_spots_per_frame"]): r for r in rows}
+    detectors = list(dict.fromkeys(r["detector"] for r in rows if r["detector"]))
+    groups = list(dict.fromkeys(r["group"] for r in rows if r["quantity"] == "frames"))
+    rates = sorted({r["false_spots_per_frame"] for r in rows if r["false_spots_per_frame"]}, key=float)
+    short = tuple(
+        (label, *(in_words(cells.get((name, "all", quantity, ""))) for name in detectors))
+        for quantity, label in IN_SHORT.items()
+    )
+    tables = [Table("drawn-short", "All frames of the test set", ("", *detectors), short)]
+    for rate in rates:
+        body = []
+        for group in groups:
+            if (detectors[0], group, "F1", rate) not in cells:
+                continue
+            counts = (cells["", group, what, ""]["value"] for what in ("frames", "spots to be found"))
+            f1 = (in_words(cells[name, group, "F1", rate], digits=2) for name in detectors)
+            gains = (in_words(cells.get((name, group, "F1 gain", rate)), sign="+", digits=2) for name in detectors[1:])
+            body.append((group, *counts, *f1, *gains))
+        columns = ("Of", "frames", "spots", *(f"{name}: F1" for name in detectors))
+        columns += tuple(f"{name}: gain" for name in detectors[1:])
+        title = f"F1 at {float(rate):g} false spots, counted, in a frame without crystal"
+        tables.append(Table(f"drawn-{float(rate):g}", title, columns, tuple(body)))
+    return tables
+
+
+def in_words(row: dict[str, str] | None, *, sign: str = "", digits: int = 3) -> str:
+    """A figure with its interval."""
+    if row is None or not row["value"]:
+        return "–"
+    text = f"{float(row['value']):{sign}.{digits}f}"
+    if row["low"] and row["high"]:
+        text += f" ({float(row['low']):{sign}.{digits}f} to {float(row['high']):{sign}.{digits}f})"
+    return text
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of real micrographs")
     parser.add_argument("--model", action="append", default=[], help="folder or name of a model package")
+    parser.add_argument("--drawn", type=Path, help="evaluation.csv of fringemap evaluate on a drawn set")
     parser.add_argument("--page", type=Path, help="page whose tables are renewed")
     arguments = parser.parse_args()
     detectors = make_detectors(arguments.model)
     tables = [spinel_table(arguments.data, detectors), carbon_table(arguments.data, detectors)]
     if arguments.model:
         tables.append(patches_table(arguments.data, arguments.model, np.random.default_rng(0)))
+    if arguments.drawn:
+        tables += drawn_tables(arguments.drawn)
     print("\n\n".join(to_markdown(table) for table in tables))
     if arguments.page:
         page = fill_page(arguments.page.read_text(encoding="utf-8"), tables)
