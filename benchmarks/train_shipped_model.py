@@ -4,7 +4,7 @@
 
 The set takes ten minutes of one core and 1.5 GB; the training half an hour of one core. The same release of torch on
 the same sort of processor gives the same weights bit for bit. ``WORK_FOLDER/compact-1`` then holds the package, whose
-``model.onnx`` and ``model.json`` belong into ``src/fringemap/spots/models/compact-1``.
+``model.onnx``, ``model.json`` and ``weights.safetensors`` belong into ``src/fringemap/spots/models/compact-1``.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from drawn_inputs import A_LIF, PIXEL_ANGSTROM, write_lif
 from fringemap.gui import teaching
 from fringemap.gui.jobs import Job
 from fringemap.io import write_mrc
+from fringemap.spots import model
 from fringemap.training.labelled import load_labelled
 from gui_server import Asker, serving
 from made_model import write_made_model
@@ -100,7 +101,10 @@ def test_a_place_near_a_spot_snaps_to_its_maximum_on_the_side_that_was_pointed_a
     assert 0.1 < found["radius"] < 0.5
 
 
-def test_without_a_model_the_classical_detector_proposes(asker: Asker) -> None:
+def test_without_a_model_the_classical_detector_proposes(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(model, "_MODELS", tmp_path)
     found = asker.post("labels/propose", {"name": "a.mrc"}).json()
     assert found["by"] == "classical detector"
     sure = [one for one in found["marks"] if not one["ignored"]]
@@ -110,7 +114,9 @@ def test_without_a_model_the_classical_detector_proposes(asker: Asker) -> None:
 
 
 def test_a_model_of_the_folder_is_added_proposes_is_used_and_rolled_back(asker: Asker) -> None:
-    change = lambda action, model="": asker.post("teach/change", {"action": action, "model": model})  # noqa: E731
+    def change(action: str, name: str = "") -> Any:
+        return asker.post("teach/change", {"action": action, "model": name})
+
     assert change("back").status == 422
     assert change("add", "../bare").status == 404
     assert change("add", "in").status == 422
@@ -123,15 +129,17 @@ def test_a_model_of_the_folder_is_added_proposes_is_used_and_rolled_back(asker: 
     assert asker.get("teach").json()["current"] == "bare-2"
     assert change("back").json()["current"] == "bare"
     assert change("remove", "bare").status == 422
+    assert change("back").json()["current"] == ""
+    assert asker.post("labels/propose", {"name": "a.mrc"}).json()["by"] == f"model {model.SHIPPED}"
+    change("use", "bare")
     assert change("remove", "bare-2").status == 200
     assert change("remove", "../bare").status == 422
     assert change("fly").status == 422
 
 
 def test_a_run_finds_a_model_by_its_name(asker: Asker) -> None:
-    if asker.get("teach").json()["current"] is None:
-        asker.post("teach/change", {"action": "add", "model": "bare"})
-    name = asker.get("teach").json()["current"]
+    name = asker.post("teach/change", {"action": "add", "model": "bare"}).json()["current"]
+    assert name.startswith("bare")
     settings = {"spots": {"detector": "unet", "model": name}, "phases": {"phases": ["LiF"], "match": "tolerance"}}
     run = asker.post("runs", {"names": ["a.mrc"], "settings": settings}).json()[0]
     assert asker.wait_for(run["run"])["status"] == "done"

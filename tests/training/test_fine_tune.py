@@ -10,12 +10,13 @@ import torch
 
 from fringemap.errors import ModelError, SettingsError
 from fringemap.settings import TrainSettings
-from fringemap.spots.model import load_model
+from fringemap.spots.model import load_model, unpack_array
 from fringemap.training import fine_tune as module
 from fringemap.training import package
 from fringemap.training.checkpoint import read_tensors
 from fringemap.training.fine_tune import compare, fine_tune, read_weights, share_out
 from fringemap.training.label_scores import LabelScores, score_labels
+from fringemap.training.networks import make_network
 from fringemap.training.samples import PatternSpots, Sample
 from made_model import write_made_model
 from made_samples import empty_samples
@@ -195,3 +196,15 @@ def test_held_out_frames_without_any_spot_say_nothing(quick):
 def test_a_model_is_never_written_over_another(quick):
     with pytest.raises(SettingsError, match="holds a model already"):
         fine_tune(write_trainable_model(quick / "base"), LABELS, quick / "made", settings=QUICK, n_drawn=0)
+
+
+def test_the_model_that_comes_with_fringemap_can_be_trained_on():
+    model = load_model("")
+    settings, weights = read_weights(model)
+    network = make_network(settings).eval()
+    network.load_state_dict(weights)
+    for vector in model.about["test_vectors"]:
+        image, wanted = (unpack_array(vector[part]).astype(np.float32) for part in ("image", "logit"))
+        with torch.inference_mode():
+            got = network(torch.from_numpy(image)[None])[0, 0].numpy()
+        np.testing.assert_allclose(got, wanted, atol=package.TOLERANCE)

@@ -5,12 +5,15 @@ import json
 import pytest
 
 from fringemap.errors import ModelError, SettingsError
+from fringemap.spots import model
 from fringemap.training import registry
 from made_model import write_made_model
 
 
 @pytest.fixture
-def models(tmp_path):
+def models(tmp_path, monkeypatch):
+    """Two models, and none that comes with fringemap."""
+    monkeypatch.setattr(model, "_MODELS", tmp_path / "none")
     folder = tmp_path / "models"
     for name in ("one", "two"):
         write_made_model(folder / name, about={"name": name})
@@ -85,3 +88,16 @@ def test_a_damaged_record_counts_as_none(models):
     (models / registry.RECORD).write_text("{")
     registry.choose(models, "two")
     assert json.loads((models / registry.RECORD).read_text())["current"] == "two"
+
+
+def test_the_model_that_comes_with_fringemap_is_in_use_until_another_is_chosen(tmp_path):
+    models = tmp_path / "models"
+    assert registry.current(models) == registry.SHIPPED
+    (card,) = registry.list_cards(models)
+    assert card.title == model.SHIPPED
+    assert card.trainable
+    write_made_model(models / "one")
+    registry.choose(models, "one")
+    assert registry.roll_back(models) == registry.SHIPPED
+    with pytest.raises(SettingsError, match="came with fringemap"):
+        registry.remove(models, registry.SHIPPED)
