@@ -142,15 +142,14 @@ def test_a_frame_is_labelled_and_what_was_marked_survives_a_reload(tab: Any, ser
     until_count(tab, 1, 2, 0)
     button(tab, "↶ Undo").click()
     until_count(tab, 2, 2, 0)
-    until_saved(tab)
-    left = kept(served)
-    assert [one["ignored"] for one in left["marks"]] == [True, False]
-    assert [one["erases"] for one in left["strokes"]] == [False, True]
+    # A page that is left at once has kept the last change all the same.
     tab.reload()
     tab.wait_for_selector("body[data-shown='a.mrc#0']")
     choose(tab, "Label")
     until_count(tab, 2, 2, 0)
-    assert kept(served) == left
+    left = kept(served)
+    assert [one["ignored"] for one in left["marks"]] == [True, False]
+    assert [one["erases"] for one in left["strokes"]] == [False, True]
     assert len(load_labelled(served.session.teaching.labels)[0].spots) >= 2
 
 
@@ -172,7 +171,7 @@ def test_proposals_are_confirmed_or_rejected_one_by_one_or_all(tab: Any, served:
     until_count(tab, n - 1, 0, 0)
     until_saved(tab)
     button(tab, "Propose").click()
-    tab.wait_for_function("fringemap.label.count().proposals === 1")
+    tab.wait_for_function("fringemap.label.count().proposals >= 1")
     button(tab, "Reject all").click()
     until_count(tab, n - 1, 0, 0)
     # Leaving the tab gives the diffractogram its own hands back.

@@ -189,3 +189,12 @@ def test_a_process_that_dies_is_noticed_and_one_that_is_killed_leaves_nothing(tm
     alive = Job("fringemap.gui.watcher", json.loads('{"folder": "/nowhere"}'), heard.append)
     alive.kill()
     assert alive._process.poll() is not None
+
+
+def test_a_process_ends_when_its_server_is_gone(tmp_path: Path) -> None:
+    order = {"folder": str(tmp_path), "out": str(tmp_path / "out"), "settings": {}, "rules": [], "poll_s": 0.2}
+    job = Job("fringemap.gui.watcher", order, lambda _message: None)
+    assert job._process.stdin is not None
+    job._process.stdin.close()
+    assert job._process.wait(60) == 0
+    job.kill()

@@ -62,6 +62,7 @@ class Teaching:
         self._lock = threading.RLock()
         self._job: Job | None = None
         self._standing = Standing()
+        self._sweep()
 
     @property
     def standing(self) -> Standing:

@@ -9,6 +9,7 @@ const KEYS = [
   ["A", "contrast by itself"], ["L", "logarithmic"], ["F", "diffractogram alone"], ["M", "map alone"], ["G", "frame alone"], ["O", "all phases"], ["S", "spots on, off"], ["R", "region with live diffractogram"],
   ["Shift+click", "second spot: angle, ratio"], ["N", "add a spot where you click"], ["V", "drag a spot"], ["X", "remove a spot that you click"], ["Delete", "remove the chosen spot"], ["Ctrl+Z Ctrl+Y", "undo, redo"],
   ["I", "identify: run"], ["C", "calibrate on a spot"], ["E", "export"], ["B", "files on, off"], ["Esc", "choose nothing"], ["?", "this page"],
+  ["N B X", "in Label: circle, brush, eraser"], ["Enter Delete", "in Label: confirm, reject or remove"], ["I [ ]", "in Label: ignore, smaller, larger"],
 ];
 
 function dialog(title, ...content) {

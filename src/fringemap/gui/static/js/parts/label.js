@@ -1,7 +1,7 @@
 // Label mode: while its tab is open, circles, a brush and an eraser mark the spots of the diffractogram for training.
 // What is marked is kept by the server a moment after each change; proposals are kept nowhere until they are confirmed.
 
-import { ask, tell } from "../api.js";
+import { address, ask, tell } from "../api.js";
 import { h, fixed, put } from "../dom.js";
 import { on, say, set, state, trying } from "../store.js";
 
@@ -402,7 +402,11 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   on("labelling", () => (state.labelling ? enter() : leave()));
   on("input frame scale", () => { if (state.labelling) load(); });
   on("input", () => { if (!state.labelling) key = null; });
-  window.addEventListener("pagehide", flush);
+  window.addEventListener("pagehide", () => {
+    // A page that goes away may finish one question, if it says so.
+    if (unsaved) fetch(address("labels"), { method: "POST", keepalive: true, headers: { "X-Fringemap": "1", "Content-Type": "application/json" }, body: JSON.stringify(unsaved) });
+    unsaved = null;
+  });
   refresh();
   return { sheet, undo, redo, flush, count: () => ({ marks: work.marks.length, strokes: work.strokes.length, proposals: proposals.length }) };
 }
