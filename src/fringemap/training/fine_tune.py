@@ -54,8 +54,8 @@ _HELD_OUT_SHARE = 0.25
 _FEW_SOURCES = 5
 # Labels and drawn patterns have about equal weight in a round, but no label comes more often than this.
 _MOST_REPEATS = 8
-# What F1 may lose on drawn patterns before a model counts as worse: that of a few patterns scatters by as much. Their Dice
-# says less: it falls already when people draw their circles wider than half maximum.
+# What F1 may lose on drawn patterns before a model counts as worse: that of a few patterns scatters by as much. Dice
+# says less of them: it falls already when people draw their circles wider than half maximum.
 _LOSS_ALLOWED = 0.05
 _LICENCE = "as its labels and the model that it was trained from"
 
