@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from gui_server import Asker, serving
 from made_trainable import write_trainable_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 LAPTOP = {"width": 1366, "height": 768}
@@ -161,7 +162,6 @@ def test_proposals_are_confirmed_or_rejected_one_by_one_or_all(tab: Any, served:
     button(tab, "Propose").click()
     tab.wait_for_function("fringemap.label.count().proposals >= 4")
     n = count(tab)[2]
-    picture(tab, "label")
     assert kept(served, "b.mrc") is None
     tab.keyboard.press("Enter")
     until_count(tab, 1, 0, n - 1)
@@ -183,6 +183,44 @@ def test_proposals_are_confirmed_or_rejected_one_by_one_or_all(tab: Any, served:
     button(tab, button_forget).click()
     until_count(tab, 0, 0, 0)
     assert kept(served, "b.mrc") is None
+
+
+def test_a_real_micrograph_is_labelled_with_the_shipped_model_and_a_brush(
+    tab: Any, served: Asker, shared_data: Callable[[str], Path]
+) -> None:
+    shutil.copy(shared_data("hrtem/TiO2_0eV.tif"), served.folder / "rutile.tif")
+    tab.goto(f"http://127.0.0.1:{served.port}/#open=rutile.tif")
+    tab.reload()
+    tab.wait_for_selector("body[data-shown='rutile.tif#0']")
+    choose(tab, "Label")
+    # Labels are in reciprocal units: without a pixel size there are none.
+    tab.wait_for_selector("#label-sheet >> text=This frame has no pixel size")
+    tab.fill("[aria-label='Pixel size in nm per pixel']", "0.0614634")
+    tab.keyboard.press("Enter")
+    button(tab, "Propose").click()
+    tab.wait_for_function("fringemap.label.count().proposals > 15")
+    n = count(tab)[2]
+    for k in range(3):
+        tab.keyboard.press("Enter")
+        until_count(tab, k + 1, 0, n - k - 1)
+    tab.keyboard.press("f")
+    tab.wait_for_timeout(300)
+    tab.keyboard.press("b")
+    for _ in range(5):
+        tab.keyboard.press("]")
+    drag(tab, (2.0, 2.0), (3.5, 1.6))
+    tab.keyboard.press("x")
+    drag(tab, (2.7, 1.0), (2.8, 2.4))
+    tab.keyboard.press("n")
+    until_count(tab, 3, 2, n - 3)
+    until_saved(tab)
+    picture(tab, "label")
+    tab.keyboard.press("f")
+    sample = next(one for one in load_labelled(served.session.teaching.labels) if one.source == "rutile.tif")
+    # Three circles, and the stroke that the eraser cut in two.
+    assert len(sample.spots) == 5
+    button(tab, "Forget its labels").click()
+    tab.wait_for_selector("#label-sheet >> text=This frame has no labels yet")
 
 
 def test_a_small_model_is_tuned_on_labels_and_a_worse_one_is_not_taken(tab: Any, served: Asker) -> None:
