@@ -19,7 +19,7 @@ from gui_server import Asker, serving
 from made_model import write_made_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 G = 20.0 / A_LIF
@@ -198,3 +198,38 @@ def test_a_process_ends_when_its_server_is_gone(tmp_path: Path) -> None:
     job._process.stdin.close()
     assert job._process.wait(60) == 0
     job.kill()
+
+
+def test_a_watch_that_ended_with_the_server_goes_on_with_what_was_done(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(2):
+        write_lif(folder / f"f{number}.mrc", number)
+    settings = {"phases": {"phases": ["LiF"], "match": "tolerance"}}
+    asked = {"action": "start", "folder": "in", "settings": settings, "rules": []}
+    with serving(tmp_path) as first:
+        first.post("live", asked)
+        assert until(first, lambda live: live["n_frames"] == 2)["status"] == "watching"
+        out = first.session.watching._watch.out
+    stored = {path.name: path.stat().st_mtime_ns for path in (out / ".watch").iterdir()}
+    with serving(tmp_path) as second:
+        left = second.get("live").json()
+        assert (left["name"], left["status"], left["n_frames"]) == ("in", "ended", 0)
+        assert "goes on with what was done" in left["message"]
+        second.post("live", asked)
+        until(second, lambda live: live["n_frames"] == 2)
+        assert {path.name: path.stat().st_mtime_ns for path in (out / ".watch").iterdir()} == stored
+        second.post("live", {"action": "stop"})
+        assert until(second, lambda live: live["status"] == "done")["message"] == ""
+        assert second.session.watching.out == out
+    with serving(tmp_path) as third:
+        assert third.get("live").json() is None
+
+
+def until(asker: Asker, holds: Callable[[dict[str, Any]], bool], seconds: float = 90.0) -> dict[str, Any]:
+    """Wait for a state of the watch."""
+    end = time.monotonic() + seconds
+    while not holds(live := asker.get("live").json()):
+        assert time.monotonic() < end, live
+        time.sleep(0.05)
+    return dict(live)

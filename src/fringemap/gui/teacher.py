@@ -23,7 +23,7 @@ def main() -> None:
 def do_job(order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Fine-tune and say how it ended."""
     # Slow to import.
-    from fringemap.training.fine_tune import DRAWN, FINE_TUNING, fine_tune
+    from fringemap.training.fine_tune import FINE_TUNING, fine_tune
     from fringemap.training.labelled import load_labelled
 
     def progress(name: str, done: int, total: int) -> None:
@@ -36,7 +36,7 @@ def do_job(order: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> 
             Path(order["out"]),
             # Half of the cores: the page and the analyses want some as well.
             settings=replace(FINE_TUNING, threads=max((os.cpu_count() or 1) // 2, 1), **order["settings"]),
-            n_drawn=DRAWN if order["n_drawn"] is None else int(order["n_drawn"]),
+            n_drawn=order["n_drawn"],
             tell=progress,
         )
     except FringemapError as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.rules import parse_rule
 from fringemap.errors import SettingsError
 from fringemap.gui.jobs import Job
+from fringemap.report.atomic import write_text
 from fringemap.report.style import assign_styles, style_for
 from fringemap.report.words import format_formula
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 _MOST_MESSAGES = 200
 _MOST_POINTS = 2000
+_RECORD = "watch.json"
+_BROKEN = ("ended", "failed")
+_LEFT = "it ended with the server, before its results were written; Watch goes on with what was done"
 
 
 @dataclass
@@ -29,9 +34,10 @@ class _Watch:
     name: str
     """Of the folder, as the page calls it."""
     out: Path
+    settings: dict[str, Any]
     rules: Sequence[str]
     status: str = "watching"
-    """watching, stopping (results are written), done, failed or ended."""
+    """watching, stopping (results are written), done, failed or ended (before all results were written)."""
     message: str = ""
     started: float = field(default_factory=time.time)
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -55,10 +61,10 @@ class Watching:
         self._folder = state / "live"
         self._lock = threading.RLock()
         self._job: Job | None = None
-        self._watch: _Watch | None = None
+        self._watch = _load(self._folder)
 
     def start(self, folder: Path, name: str, settings: dict[str, Any], rules: Sequence[str]) -> None:
-        """Begin to watch.
+        """Begin to watch; what an earlier watch of the folder with these settings left unfinished is taken up.
 
         Raises
         ------
@@ -71,8 +77,8 @@ class Watching:
             if self._watch is not None and self._watch.status in ("watching", "stopping"):
                 raise SettingsError(f"{self._watch.name or 'the folder'} is being watched; stop that first")
             self._clear_job()
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            watch = self._watch = _Watch(name, self._folder / stamp, tuple(rules))
+            watch = self._watch = _Watch(name, self._out_for(name, settings), settings, tuple(rules))
+            _keep(self._folder, watch)
             order = {"folder": folder, "out": watch.out, "settings": settings, "rules": rules, "poll_s": POLL_S}
             self._job = Job("fringemap.gui.watcher", order, lambda message: self._hear(watch, message))
 
@@ -144,8 +150,15 @@ class Watching:
                 watch.status = "stopping"
             elif event == "ended":
                 watch.status, watch.message = message["status"], message["message"]
+                _keep(self._folder, watch)
             elif event == "died" and watch.status in ("watching", "stopping"):
                 watch.status, watch.message = "failed", "the process that watched ended"
+
+    def _out_for(self, name: str, settings: dict[str, Any]) -> Path:
+        before = self._watch
+        if before is not None and before.status in _BROKEN and (before.name, before.settings) == (name, settings):
+            return before.out
+        return self._folder / time.strftime("%Y%m%d-%H%M%S")
 
     def _name_of(self, path: Path) -> str:
         try:
@@ -162,3 +175,22 @@ class Watching:
 def _area(line: dict[str, Any], name: str) -> float | None:
     """Area of a phase in a frame [%]; 0 where it is not named, None where it was not measured."""
     return next((p["area_percent"] for p in line["phases"] if p["phase"] == name), 0.0)
+
+
+def _keep(folder: Path, watch: _Watch) -> None:
+    """Write down which folder is watched, so that another server knows."""
+    told = {key: getattr(watch, key) for key in ("name", "settings", "status", "message")}
+    record = {**told, "out": watch.out.name, "rules": list(watch.rules)}
+    write_text(folder / _RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _load(folder: Path) -> _Watch | None:
+    """The watch that an earlier server had not ended; None if there is none."""
+    try:
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        out = folder / PurePath(found["out"]).name
+        if found["status"] == "done" or not out.is_dir():
+            return None
+        return _Watch(str(found["name"]), out, dict(found["settings"]), tuple(found["rules"]), "ended", _LEFT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -45,9 +45,9 @@ FINE_TUNING = TrainSettings(
     augmentation="physical", epochs=12, patience=4, learning_rate=5e-4, averaging=0.98, minutes=15.0, empty_frames=60
 )
 """Small steps, since the network knows most of it; false spots are counted on fewer frames than the first time."""
-DRAWN = 24
-"""Drawn patterns that are mixed in."""
-_CHECKED = 8
+LEAST_DRAWN = 24
+"""Drawn patterns that are mixed in; as many as there are labels to train on where these are more."""
+_CHECKED = 16
 _DRAWN_SEED = 520_114_007
 _HELD_OUT_SHARE = 0.25
 # From so many sources on some are spared to choose the best round with.
@@ -123,7 +123,7 @@ def fine_tune(
     out: Path,
     *,
     settings: TrainSettings = FINE_TUNING,
-    n_drawn: int = DRAWN,
+    n_drawn: int | None = None,
     name: str | None = None,
     tell: Tell | None = None,
 ) -> FineTuned:
@@ -141,7 +141,8 @@ def fine_tune(
     settings
         Of the training; as many ``empty_frames`` are drawn to count false spots on.
     n_drawn
-        Drawn patterns that are mixed in; 0 mixes in none and does not look whether others are forgotten.
+        Drawn patterns that are mixed in, as many as labels but ``LEAST_DRAWN`` at least if None; 0 mixes in none and
+        does not look whether others are forgotten.
     name
         Of the package; the folder's if None.
     tell
@@ -161,6 +162,7 @@ def fine_tune(
     network, weights = read_weights(model)
     samples = _read_all(labels, tell)
     _require_spots(samples, sides)
+    n_drawn = max(LEAST_DRAWN, len(sides.training)) if n_drawn is None else n_drawn
     drawn = _draw(n_drawn + _CHECKED if n_drawn else 0, tell)
     checks = {"labels": [samples[i] for i in sides.held_out], "drawn": drawn[n_drawn:]}
     before = _scores(model, checks, tell, "the model as it was")

@@ -60,7 +60,7 @@ export function makeTeach({ useForAnalysis }) {
         : [h("div", { class: "row", style: { "margin-top": ".5rem" } }, h("button", { class: "main", style: { flex: "none" }, disabled: running || few, title: "Train the model in use on with these labels, on the CPU, at low priority", onclick: start }, "Fine-tune"),
             h("span", { class: "quiet grow" }, few ? "Label frames of two files or more: one is held out to see what is gained." : "A quarter of the files, one or more, is held out.")),
           h("details", {}, h("summary", {}, "Settings"),
-            field("epochs", "Rounds at most", "", "12", "Each shows all labels several times"), field("minutes", "Time at most", "min", "15", "Then the best so far is taken"), field("drawn", "Drawn patterns mixed in", "", "24", "They keep the model from forgetting other specimens"))]);
+            field("epochs", "Rounds at most", "", "12", "Each shows all labels several times"), field("minutes", "Time at most", "min", "15", "Then the best so far is taken"), field("drawn", "Drawn patterns mixed in", "", "24 or more", "They keep the model from forgetting other specimens"))]);
   }
 
   function showStanding() {
