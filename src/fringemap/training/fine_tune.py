@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fringemap.errors import ModelError, SettingsError
-from fringemap.report.atomic import write_text
+from fringemap.report.atomic import write_text, writing
 from fringemap.settings import NetworkSettings, SpotSettings, TrainSettings
 from fringemap.spots.model import load_model
 from fringemap.training.augment import make_augmentation
@@ -104,6 +104,22 @@ class Sides:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a model is taught with, and judged by."""
+
+    training: Sequence[Sample]
+    """Labelled patterns."""
+    choosing: Sequence[Sample]
+    drawn: Sequence[Sample]
+    """Patterns that are mixed in."""
+    checks: Mapping[str, Sequence[Sample]]
+    """Held-out ``labels`` and more ``drawn`` patterns."""
+    sources: tuple[str, ...]
+    """Of what the training sees."""
+    held_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FineTuned:
     """A model that was trained on, beside the one that it was trained from."""
 
@@ -157,42 +173,22 @@ def fine_tune(
     """
     if (out / "model.json").exists():
         raise SettingsError(f"{out} holds a model already; choose another folder")
-    sides = share_out([labels.source(i) for i in range(len(labels))])
     model = load_model(str(base))
     network, weights = read_weights(model)
-    samples = _read_all(labels, tell)
-    _require_spots(samples, sides)
-    n_drawn = max(LEAST_DRAWN, len(sides.training)) if n_drawn is None else n_drawn
-    drawn = _draw(n_drawn + _CHECKED if n_drawn else 0, tell)
-    checks = {"labels": [samples[i] for i in sides.held_out], "drawn": drawn[n_drawn:]}
-    before = _scores(model, checks, tell, "the model as it was")
+    lesson = _prepare(labels, n_drawn, tell)
+    before = _scores(model, lesson.checks, tell, "the model as it was")
     unfinished = out.with_name(f".unfinished-{out.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        trained = _train(samples, sides, drawn[:n_drawn], network, weights, settings, unfinished / WORK, tell)
-        info = _info(name or out.name, model, labels, settings, trained)
-        empty = _listed(draw_empty(settings.empty_frames), settings.empty_frames, "draw empty frames", tell)
-        if tell is not None:
-            tell("write the new model", 0, 1)
-        chosen_on = [*(samples[i] for i in sides.choosing), *drawn[:n_drawn]]
-        made = write_package(
-            trained.network, unfinished, settings=network, validation=chosen_on, empty=empty, info=info, tell=tell
-        )
-        after = _scores(made, checks, tell, "the new model")
+        trained = _train(lesson, network, weights, settings, unfinished / WORK, tell)
+        info = _info(name or out.name, model, lesson, settings, trained)
+        made = _pack(trained, lesson, unfinished, network, info, settings.empty_frames, tell)
+        after = _scores(made, lesson.checks, tell, "the new model")
         better, reason = compare(before, after)
-        card = {
-            "base": model.name,
-            "base_sha256": model.sha256,
-            "sources": sorted({labels.source(i) for i in sides.training + sides.choosing}),
-            "held_out": sorted({labels.source(i) for i in sides.held_out}),
-            "before": {key: describe(scores) for key, scores in before.items()},
-            "after": {key: describe(scores) for key, scores in after.items()},
-            "better": better,
-            "reason": reason,
-        }
-        _add_card(unfinished / "model.json", card)
+        _add_card(unfinished / "model.json", model, lesson, before, after)
         shutil.rmtree(unfinished / WORK, ignore_errors=True)
-        unfinished.replace(out)
+        with writing(out):
+            unfinished.replace(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return FineTuned(load_model(str(out)), before, after, better, reason, trained)
@@ -260,28 +256,41 @@ def describe(scores: LabelScores) -> dict[str, Any]:
     return {**asdict(scores), "dice": round(scores.dice, 5), "f1": round(scores.f1, 5)}
 
 
+def _prepare(labels: SourcedSamples, n_drawn: int | None, tell: Tell | None) -> Lesson:
+    """Share labels out, read them once, and draw what is mixed in."""
+    sides = share_out([labels.source(i) for i in range(len(labels))])
+    samples = _listed((labels[i] for i in range(len(labels))), len(labels), "read labelled frames", tell)
+    _require_spots(samples, sides)
+    n = max(LEAST_DRAWN, len(sides.training)) if n_drawn is None else n_drawn
+    drawn = _draw(n + _CHECKED, tell) if n else []
+    return Lesson(
+        training=[samples[i] for i in sides.training],
+        choosing=[samples[i] for i in sides.choosing],
+        drawn=drawn[:n],
+        checks={"labels": [samples[i] for i in sides.held_out], "drawn": drawn[n:]},
+        sources=tuple(sorted({labels.source(i) for i in sides.training + sides.choosing})),
+        held_out=tuple(sorted({labels.source(i) for i in sides.held_out})),
+    )
+
+
 def _train(
-    samples: Sequence[Sample],
-    sides: Sides,
-    drawn: Sequence[Sample],
+    lesson: Lesson,
     network: NetworkSettings,
     weights: Mapping[str, Tensor],
     settings: TrainSettings,
     folder: Path,
     tell: Tell | None,
 ) -> Trained:
-    own = [samples[i] for i in sides.training]
-    repeats = min(max(len(drawn) // len(own), 1), _MOST_REPEATS)
+    repeats = min(max(len(lesson.drawn) // len(lesson.training), 1), _MOST_REPEATS)
     augment = None
     if settings.augmentation != "none":
         augment = make_augmentation(settings.augmentation, half=network.half)
-    choosing = [samples[i] for i in sides.choosing]
     try:
         return train(
-            [*own * repeats, *drawn],
-            choosing,
+            [*list(lesson.training) * repeats, *lesson.drawn],
+            lesson.choosing,
             network=network,
-            settings=replace(settings, validation_samples=max(settings.validation_samples, len(choosing))),
+            settings=replace(settings, validation_samples=max(settings.validation_samples, len(lesson.choosing))),
             folder=folder,
             weights=weights,
             augment=augment,
@@ -291,6 +300,23 @@ def _train(
         if "state_dict" not in str(error):
             raise
         raise ModelError("the model cannot be trained further: its weights do not fit the shape it states") from error
+
+
+def _pack(
+    trained: Trained,
+    lesson: Lesson,
+    folder: Path,
+    network: NetworkSettings,
+    info: PackageInfo,
+    n_empty: int,
+    tell: Tell | None,
+) -> Model:
+    """Write the package; its threshold is tuned on what the training saw."""
+    empty = _listed(draw_empty(n_empty), n_empty, "draw empty frames", tell)
+    if tell is not None:
+        tell("write the new model", 0, 1)
+    seen = [*lesson.choosing, *lesson.drawn]
+    return write_package(trained.network, folder, settings=network, validation=seen, empty=empty, info=info, tell=tell)
 
 
 def _require_spots(samples: Sequence[Sample], sides: Sides) -> None:
@@ -306,13 +332,8 @@ def _scores(
     return {key: score_labels(model, part, false_spots=rate, tell=tell, name=name) for key, part in checks.items()}
 
 
-def _read_all(labels: LabelledSamples, tell: Tell | None) -> list[Sample]:
-    """Read all labels: frames are transformed once, not in every round."""
-    return _listed((labels[i] for i in range(len(labels))), len(labels), "read labelled frames", tell)
-
-
 def _draw(n: int, tell: Tell | None) -> list[Sample]:
-    return _listed(draw_samples(find_recipe("train"), seed=_DRAWN_SEED, n=n), n, "draw patterns", tell) if n else []
+    return _listed(draw_samples(find_recipe("train"), seed=_DRAWN_SEED, n=n), n, "draw patterns", tell)
 
 
 def _listed(samples: Iterable[Item], n: int, name: str, tell: Tell | None) -> list[Item]:
@@ -325,9 +346,9 @@ def _listed(samples: Iterable[Item], n: int, name: str, tell: Tell | None) -> li
     return listed
 
 
-def _info(name: str, base: Model, labels: SourcedSamples, settings: TrainSettings, trained: Trained) -> PackageInfo:
-    sources = sorted({labels.source(i) for i in range(len(labels))})
-    own = {"name": "labels", "n_samples": len(labels), "sources": sources}
+def _info(name: str, base: Model, lesson: Lesson, settings: TrainSettings, trained: Trained) -> PackageInfo:
+    n_own = len({id(one) for one in (*lesson.training, *lesson.choosing)})
+    own = {"name": "labels", "n_samples": n_own, "sources": lesson.sources, "licence": _LICENCE}
     earlier = base.about.get("training", {}).get("sets", [])
     return PackageInfo(
         name=name,
@@ -339,6 +360,24 @@ def _info(name: str, base: Model, labels: SourcedSamples, settings: TrainSetting
     )
 
 
-def _add_card(path: Path, card: Mapping[str, Any]) -> None:
+def _add_card(
+    path: Path,
+    base: Model,
+    lesson: Lesson,
+    before: Mapping[str, LabelScores],
+    after: Mapping[str, LabelScores],
+) -> None:
+    """Say in ``model.json`` what the model was made of and what it came to."""
+    better, reason = compare(before, after)
+    card = {
+        "base": base.name,
+        "base_sha256": base.sha256,
+        "sources": lesson.sources,
+        "held_out": lesson.held_out,
+        "before": {key: describe(scores) for key, scores in before.items()},
+        "after": {key: describe(scores) for key, scores in after.items()},
+        "better": better,
+        "reason": reason,
+    }
     about = json.loads(path.read_text(encoding="utf-8"))
     write_text(path, json.dumps({**about, CARD: card}, indent=1, ensure_ascii=False) + "\n")
