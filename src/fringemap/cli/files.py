@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,8 +66,11 @@ def demo_command(
 def benchmark_command(
     size: Annotated[int, typer.Option(help="Side of the frame [px]", min=256, metavar="N")] = 4096,
     repeats: Annotated[int, typer.Option(help="Runs of each step; the median counts", min=1, metavar="N")] = 5,
+    detector: Annotated[
+        Literal["classical", "unet"], typer.Option(help="The detector of spots", metavar="classical|unet")
+    ] = "classical",
 ) -> None:
     """Time each step of the analysis of one frame, as a ratio to numpy's complex128 FFT of the same frame."""
     from fringemap.benchmark import run_benchmark
 
-    run_benchmark(size=size, repeats=repeats, tell=typer.echo)
+    run_benchmark(size=size, repeats=repeats, tell=typer.echo, detector=detector)
