@@ -5,14 +5,23 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fringemap.maps import compute_maps
 from fringemap.phases import added_phases, load_references, match_spots
-from fringemap.records import FrameResult
+from fringemap.phases.any_scale import FOUND_SIGMA, may_seek_scale, search_scale
+from fringemap.records import Flag, FrameResult, Scale, ScaleSource
 from fringemap.settings import AnalysisSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
 from fringemap.spots import find_rings, find_spots, spot_mask, straighten_spots
+from fringemap.spots.unscaled import (
+    LARGEST_ANGSTROM,
+    PROVISIONAL_ANGSTROM,
+    SMALLEST_ANGSTROM,
+    provisional_scale,
+    provisional_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,7 +55,7 @@ def analyze_frame(
     Parameters
     ----------
     frame
-        Any shape; calibrated.
+        Any shape. Without a pixel size it is sought, if the settings name a few phases that the frame may show.
     references
         From ``load_phases``.
     workers
@@ -57,12 +66,15 @@ def analyze_frame(
     Raises
     ------
     CalibrationError
-        The frame has no pixel size.
+        The frame has no pixel size, and ratios and angles give none.
     ReadError
         The frame is constant.
     """
     settings = settings or AnalysisSettings()
     seconds: dict[str, float] = {}
+    if frame.scale is None and may_seek_scale(settings.phases):
+        with _timed(seconds, "scale"):
+            frame = _with_scale(frame, references, settings, workers)
     with _timed(seconds, "spectrum"):
         diffractogram = compute_diffractogram(
             frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
@@ -96,7 +108,7 @@ def analyze_frame(
         mean_counts=diffractogram.mean_counts,
         seconds=seconds,
         flags=diffractogram.flags,
-        warnings=_said_of_phases(settings),
+        warnings=(*_said_of_phases(settings), *_said_of_scale(diffractogram.scale, references)),
     )
 
 
@@ -110,6 +122,35 @@ def analyze_series(
     """Analyse frame after frame, as they come; memory holds one."""
     for frame in frames:
         yield analyze_frame(frame, references, settings=settings, workers=workers)
+
+
+def _with_scale(frame: Frame, references: Sequence[Reflections], settings: AnalysisSettings, workers: int) -> Frame:
+    """Give a frame the pixel size at which its spots have the ratios and angles of the phases named."""
+    wide = provisional_settings(settings.spots, frame.image.shape[:2])
+    diffractogram = compute_diffractogram(
+        replace(frame, scale=provisional_scale()),
+        settings=settings.spectrum,
+        d_min_angstrom=wide.d_min_angstrom,
+        workers=workers,
+    )
+    smallest, largest = (size / PROVISIONAL_ANGSTROM for size in (SMALLEST_ANGSTROM, LARGEST_ANGSTROM))
+    standard = settings.phases.internal_standard.casefold()
+    known = [one for one in references if not standard or one.phase.casefold() == standard]
+    found = search_scale(find_spots(diffractogram, settings=wide), known, smallest=smallest, largest=largest)
+    size = found.factor * PROVISIONAL_ANGSTROM
+    scale = Scale((size, size), FOUND_SIGMA, ScaleSource.RATIOS, probability=found.probability)
+    return replace(frame, scale=scale, flags=frame.flags | Flag.UNCALIBRATED)
+
+
+def _said_of_scale(scale: Scale, references: Sequence[Reflections]) -> tuple[str, ...]:
+    """Tell of a pixel size that nobody stated."""
+    if scale.source is not ScaleSource.RATIOS:
+        return ()
+    names = ", ".join(reflections.phase for reflections in references)
+    return (
+        f"the frame has no pixel size; {0.1 * scale.pixel_size_angstrom[1]:.3g} nm/px fits the ratios and angles of "
+        f"{names} (probability {scale.probability:.2f} if the frame shows no others): d-spacings and names hang on it",
+    )
 
 
 def _said_of_phases(settings: AnalysisSettings) -> tuple[str, ...]:

@@ -83,6 +83,12 @@ def test_a_pixel_size_that_nobody_states_is_found_from_ratios_and_angles(rng, fa
     assert found == pytest.approx(factor, rel=0.02)
 
 
+def test_a_square_of_three_spots_that_fits_at_several_pixel_sizes_is_refused():
+    square = make_spots(project("LiOH", [(1, 1, 0), (1, -1, 0), (2, 0, 0)]))
+    with pytest.raises(CalibrationError, match="fits at several pixel sizes"):
+        find_scale(square, make_references("LiOH")[0], smallest=0.3, largest=3.0)
+
+
 def make_rings(d_spacings, scale, e1, e2, sigma=0.001):
     return [Ring(-math.log(d) + scale, e1, e2, np.eye(3) * sigma**2) for d in d_spacings]
 

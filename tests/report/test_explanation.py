@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fringemap.records import FrameResult
 
 SETTINGS = AnalysisSettings(
-    phases=PhaseSettings(phases=("LiF", "Cu2O", "CuO", "Li2O")), report=ReportSettings(figures=False)
+    phases=PhaseSettings(phases=("LiF", "Cu2O", "CuO", "Li2O"), false_names=0.2), report=ReportSettings(figures=False)
 )
 
 

@@ -17,6 +17,14 @@ from fringemap.records import Calibration, Scale, ScaleSource
 from fringemap.settings import AnalysisSettings
 from fringemap.spectrum import average_diffractograms, compute_profile
 from fringemap.spots import find_rings, find_spots, measure_ring, spot_mask, straighten_spots
+from fringemap.spots.unscaled import (
+    LARGEST_ANGSTROM,
+    NO_SIGMA,
+    PROVISIONAL_ANGSTROM,
+    SMALLEST_ANGSTROM,
+    provisional_scale,
+    provisional_settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,18 +33,8 @@ if TYPE_CHECKING:
     from fringemap.io import FrameSeries
     from fringemap.records import Frame, Reflections, Spots
 
-PROVISIONAL_ANGSTROM = 0.5
-"""Pixel size while none is known: spots are looked for as if it were this."""
-
-SMALLEST_ANGSTROM, LARGEST_ANGSTROM = 0.05, 1.6
-"""Where no pixel size is known, it is sought between these: finer ones show no lattice in a frame of usual size, and
-coarser ones cannot resolve one."""
-
 FOUND_SIGMA = 0.02
 """Relative standard error of a pixel size that was found so, before the fit."""
-
-NO_SIGMA = 10.0
-"""The same where rings give it: none at all."""
 
 OUTSTANDING = 0.25
 """Of several rings in a frame without a pixel size, the others may be this significant, at most, of the strongest."""
@@ -186,21 +184,16 @@ def _observe(frames: Sequence[Frame], scale: Scale, settings: AnalysisSettings) 
 
 def _find_scale(frames: Sequence[Frame], standard: Reflections | None, settings: AnalysisSettings) -> Scale:
     """Seek the pixel size of frames that have none."""
-    provisional = Scale((PROVISIONAL_ANGSTROM, PROVISIONAL_ANGSTROM), NO_SIGMA, ScaleSource.USER)
-    side = PROVISIONAL_ANGSTROM * min(frames[0].image.shape)
-    wide = replace(
-        settings.spots,
-        d_min_angstrom=2.1 * PROVISIONAL_ANGSTROM,
-        d_max_angstrom=side / 6.0,
-        min_grain_nm=0.1 * max(24.0 * PROVISIONAL_ANGSTROM, side / 40.0),
-    )
+    provisional = provisional_scale()
+    rows, cols = frames[0].image.shape
+    wide = provisional_settings(settings.spots, (rows, cols))
     if standard is None:
         return provisional
     seen = _observe(frames, provisional, replace(settings, spots=wide))
     if len(seen.spots) < 3 and seen.rings:
         return provisional
-    bounds = (SMALLEST_ANGSTROM / PROVISIONAL_ANGSTROM, LARGEST_ANGSTROM / PROVISIONAL_ANGSTROM)
-    factor = find_scale(seen.spots, standard, smallest=bounds[0], largest=bounds[1])
+    smallest, largest = (size / PROVISIONAL_ANGSTROM for size in (SMALLEST_ANGSTROM, LARGEST_ANGSTROM))
+    factor = find_scale(seen.spots, standard, smallest=smallest, largest=largest)
     size = factor * PROVISIONAL_ANGSTROM
     return Scale((size, size), FOUND_SIGMA, ScaleSource.USER)
 

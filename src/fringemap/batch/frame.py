@@ -59,7 +59,7 @@ def analyze(
     if isinstance(source, Frame):
         return analyze_frame(_rescaled(source, chosen.read), references, settings=chosen, workers=threads)
     with read(source, settings=chosen.read) as series:
-        require_scale(series)
+        require_scale(series, chosen)
         return analyze_frame(series[0], references, settings=chosen, workers=threads)
 
 

@@ -20,6 +20,7 @@ from fringemap.batch.journal import Journal, Origin, fingerprint, read_origin
 from fringemap.batch.read_ahead import read_ahead
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
 from fringemap.io import read, read_calibration, sha256
+from fringemap.phases.any_scale import may_seek_scale
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult
 from fringemap.report import Failure, write_results
@@ -178,7 +179,7 @@ def open_input(
     """
     stamp = stamp_of(job.path)
     with read(job.path, settings=job.settings.read) as series:
-        require_scale(series)
+        require_scale(series, job.settings)
         origin = replace(job.origin, input_sha256=sha256(job.path))
         finished = _finished_before(job, origin) if job.resume else None
         if finished is not None:
@@ -344,18 +345,24 @@ def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
         raise ReadError(f"{path} does not exist; check the name") from error
 
 
-def require_scale(series: FrameSeries) -> None:
-    """Refuse a series without a pixel size.
+def require_scale(series: FrameSeries, settings: AnalysisSettings | None = None) -> None:
+    """Refuse a series without a pixel size; with settings, not a single frame of phases that they name.
 
     Raises
     ------
     CalibrationError
         With the reader's reason.
     """
-    if series.scale is None:
+    alone = settings is not None and len(series) == 1
+    if series.scale is None and not (alone and settings and may_seek_scale(settings.phases)):
         # The reader's first warning says why, and the way out.
         reason = series.warnings[0] if series.warnings else "the pixel size is unknown; give it with --pixel-size"
-        raise CalibrationError(f"{series.path.name}: {reason}")
+        other = (
+            "name the few phases that the frame may show with --phases, to seek it by ratios and angles"
+            if alone
+            else "calibrate one of its frames with fringemap calibrate"
+        )
+        raise CalibrationError(f"{series.path.name}: {reason}; or {other}")
 
 
 def _finished_before(job: Job, origin: Origin) -> InputResult | None:

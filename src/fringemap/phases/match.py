@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fringemap.errors import SettingsError
@@ -15,7 +16,7 @@ from fringemap.phases.nearest import match_nearest
 from fringemap.phases.posterior import explain_spots
 from fringemap.phases.tolerance import match_within_tolerance
 from fringemap.phases.userlibrary import key_of
-from fringemap.records import Flag, Match, SpotMatch
+from fringemap.records import UNKNOWN, Flag, Match, ScaleSource, SpotMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,8 @@ def match_spots(
     -------
     Match
         n spots in the same order, each with its best candidate or None, its rivals, flags and a remark in words;
-        and the evidence for each phase, ``UNKNOWN`` last. Without a pixel size every spot stays unknown.
+        and the evidence for each phase, ``UNKNOWN`` last. Without a pixel size every spot stays unknown; with one that
+        ratios and angles gave all names carry ``Flag.UNCALIBRATED``.
 
     Raises
     ------
@@ -65,6 +67,17 @@ def match_spots(
     """
     if len(spots) == 0:
         return Match((), ())
+    match = _match(spots, references, scale, settings, visibility)
+    return _flag_uncalibrated(match) if scale.source is ScaleSource.RATIOS else match
+
+
+def _match(
+    spots: Spots,
+    references: Sequence[Reflections],
+    scale: Scale,
+    settings: PhaseSettings,
+    visibility: Callable[[FloatArray], FloatArray] | None,
+) -> Match:
     if not is_calibrated(scale):
         named = [_refuse() for _ in range(len(spots))]
     elif settings.match == "nearest":
@@ -82,6 +95,7 @@ def match_spots(
             )
 
         explanation, combinations = _without_combinations(spots, explain)
+        explanation = _less_sure(explanation, scale.probability)
         return name_spots(spots, references, explanation, scale=scale, settings=settings, combinations=combinations)
     else:
         named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
@@ -100,6 +114,12 @@ def _without_combinations(
     return explanation, find_combinations(spots, explanation)
 
 
+def _less_sure(explanation: Explanation, probability: float) -> Explanation:
+    """Make all grains depend on something that is true with this probability only."""
+    grains = tuple(replace(grain, probabilities=probability * grain.probabilities) for grain in explanation.grains)
+    return replace(explanation, grains=grains)
+
+
 def _standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:
     """Which of the references is the phase that is surely there; none if the user named none."""
     if not name:
@@ -115,6 +135,17 @@ def _present(references: Sequence[Reflections], names: Sequence[str]) -> tuple[i
     """Which of the references the user has named as surely there; a file may have brought a name of its own."""
     wanted = {key_of(name) for name in names}
     return tuple(number for number, one in enumerate(references) if key_of(one.phase) in wanted)
+
+
+def _flag_uncalibrated(match: Match) -> Match:
+    """Flag all names as hanging on a pixel size that was only found with them."""
+    return Match(
+        tuple(replace(spot, flags=spot.flags | Flag.UNCALIBRATED) if spot.best else spot for spot in match.spots),
+        tuple(
+            replace(one, flags=one.flags | Flag.UNCALIBRATED) if one.phase != UNKNOWN else one for one in match.phases
+        ),
+        tuple(replace(one, flags=one.flags | Flag.UNCALIBRATED) for one in match.candidates),
+    )
 
 
 def _refuse() -> SpotMatch:

@@ -220,7 +220,7 @@ def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[i
             row=near - begin[number[near]],
             deviation=deviation[near],
             in_sigma=in_sigma[near],
-            share=odds / (1.0 + odds.sum()),
+            share=frame.scale.probability * odds / (1.0 + odds.sum()),
         )
         matches[spot] = _name_single(frame, spot, singles, named)
     return matches

@@ -117,6 +117,8 @@ class Explanation:
     """Of each reference."""
     rivals: Mapping[int, Grain] = field(default_factory=dict)
     """Of each reference that leads another set of grains, its strongest grain in the best of these sets."""
+    score: float = 0.0
+    """Log odds of all grains together against all spots being unknown."""
 
 
 def explain_spots(
@@ -187,6 +189,7 @@ def explain_spots(
         single_share=best.single_share,
         rings=rings,
         rivals=rivals,
+        score=best.score,
     )
 
 

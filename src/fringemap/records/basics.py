@@ -95,6 +95,8 @@ class ScaleSource(enum.StrEnum):
     HEADER = "header"
     USER = "user"
     CALIBRATED = "calibrated"
+    RATIOS = "ratios"
+    """Nobody states one: the ratios and angles of the spots fit phases that the user named at this one."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,5 @@ class Scale:
     shear: float = 0.0
     """How far rows and columns are from a right angle: the true g is (gx + shear gy, gy + shear gx) of what the pixel
     sizes alone give. Spots, d-spacings, angles and the profile are corrected for it; images and maps are not."""
+    probability: float = 1.0
+    """That it is right at all, apart from its error: below 1 if ratios and angles gave it."""

@@ -87,6 +87,7 @@ def _frame_to_plain(result: FrameResult) -> dict[str, Any]:
             "sigma": _plain(scale.sigma),
             "source": scale.source.value,
             "shear": _plain(scale.shear),
+            "probability": _plain(scale.probability),
         },
         "spots": {f.name: _plain(getattr(result.spots, f.name).tolist()) for f in dataclasses.fields(Spots)},
         "names": [_match_to_plain(spot) for spot in match.spots],
@@ -196,7 +197,13 @@ def _frame_from_plain(plain: dict[str, Any]) -> Identified:
     rows, cols = scale["pixel_size_angstrom"]
     return Identified(
         index=int(plain["frame"]),
-        scale=Scale((rows, cols), _number(scale["sigma"]), ScaleSource(scale["source"]), scale["shear"]),
+        scale=Scale(
+            (rows, cols),
+            _number(scale["sigma"]),
+            ScaleSource(scale["source"]),
+            scale["shear"],
+            scale.get("probability", 1.0),
+        ),
         spots=_spots_from_plain(plain["spots"]),
         match=Match(
             tuple(_match_from_plain(spot) for spot in plain["names"]),

@@ -188,6 +188,12 @@ def calibration_badge(scale: Scale, flags: Flag) -> tuple[str, str]:
     level, words
         Level is ``green`` (verified on a known lattice), ``amber`` (stated, not verified) or ``red`` (missing).
     """
+    if scale.source is ScaleSource.RATIOS:
+        return "red", (
+            "no pixel size is known: this one fits the ratios and angles of the phases that were named beforehand, and "
+            f"all d-spacings and names hang on it; probability {scale.probability:.2f}, standard error "
+            f"{100 * scale.sigma:.2g} %"
+        )
     if scale.source is ScaleSource.NONE or flags & Flag.UNCALIBRATED:
         return "red", "not calibrated: d-spacings are in arbitrary units and no name is safe"
     sigma = f"standard error {100 * scale.sigma:.2g} %" if math.isfinite(scale.sigma) else "error unknown"
