@@ -15,6 +15,7 @@ from fringemap.settings import NetworkSettings
 from fringemap.spots.model import Model, check_model, run_model
 from fringemap.spots.unet import compute_logit
 from fringemap.training import package
+from fringemap.training.checkpoint import read_tensors
 from fringemap.training.networks import make_network
 from fringemap.training.package import (
     TOLERANCE,
@@ -88,6 +89,14 @@ def test_a_package_says_what_its_use_and_its_making_depend_on(packages):
     assert about["calibration"]["n_patterns"] == 4
     assert len(about["test_vectors"]) == 2
     assert check_model(packages[False]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_package_keeps_the_weights_that_training_on_begins_with(packages, int8):
+    kept, about = read_tensors(packages[int8].folder / package.WEIGHTS)
+    assert NetworkSettings(**about["network"]) == NETWORK
+    for name, value in seeing_network().state_dict().items():
+        assert torch.equal(kept[name], value), name
 
 
 def test_eight_bits_are_smaller_and_their_loss_is_said(packages):
