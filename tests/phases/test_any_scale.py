@@ -63,6 +63,7 @@ def test_too_few_spots_too_many_phases_and_phases_without_a_cell_are_refused(rng
 def test_a_scale_is_sought_only_for_phases_that_the_user_has_named():
     assert not may_seek_scale(PhaseSettings())
     assert may_seek_scale(PhaseSettings(phases=("Si",)))
+    assert not may_seek_scale(PhaseSettings(phases=("Si",), match="tolerance"))
     assert may_seek_scale(PhaseSettings(internal_standard="Cu"))
 
 

@@ -54,8 +54,11 @@ class FoundScale(NamedTuple):
 
 
 def may_seek_scale(settings: PhaseSettings) -> bool:
-    """Tell whether the user has said enough to seek a pixel size: which phases the frame may show."""
-    return bool(settings.phases or settings.internal_standard)
+    """Tell whether the user has said enough to seek a pixel size: which phases the frame may show.
+
+    Other rules than "posterior" could not say how sure their names are at such a size.
+    """
+    return settings.match == "posterior" and bool(settings.phases or settings.internal_standard)
 
 
 def search_scale(spots: Spots, references: Sequence[Reflections], *, smallest: float, largest: float) -> FoundScale:
