@@ -3,6 +3,7 @@
 
 import { address, ask, tell } from "../api.js";
 import { h, fixed, put } from "../dom.js";
+import { uiRatio } from "../scalebar.js";
 import { on, say, set, state, trying } from "../store.js";
 
 const SAVE_MS = 350;
@@ -33,7 +34,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   let timer = null;
   let saving = Promise.resolve();
 
-  const ratio = () => devicePixelRatio || 1;
+  const ratio = uiRatio;
   const steps = () => spectrum.cut?.bin_per_nm || [1, 1];
   const perPx = () => steps()[1] / spectrum.scale; // 1/nm to a pixel of the screen
   const ready = () => Boolean(spectrum.full && spectrum.cut?.calibrated && !state.region);
