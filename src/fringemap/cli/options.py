@@ -17,7 +17,15 @@ from fringemap.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_METAVARS = {"nm/px": "NM", "nm": "NM", "s": "SECONDS", "Å": "ANGSTROM", "%": "PERCENT", "e/Å²/s": "RATE", "K": "KELVIN"}
+_METAVARS = {
+    "nm/px": "NM",
+    "nm": "NM",
+    "s": "SECONDS",
+    "Å": "ANGSTROM",
+    "%": "PERCENT",
+    "e/Å²/s": "RATE",
+    "K": "KELVIN",
+}
 _KIND_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
