@@ -291,7 +291,7 @@ GROUPS = {
 
 def tables_of(results: dict[str, dict[str, Any]]) -> list[Table]:
     """Tables of the runs that are there."""
-    tables = [dice_table(name, [results[run] for run in runs if run in results]) for name, runs in GROUPS.items()]
+    tables = [dice_table(name, {run: results[run] for run in runs if run in results}) for name, runs in GROUPS.items()]
     return [*tables, feature_table(results), threshold_table(results)]
 
 
@@ -303,23 +303,19 @@ TITLES = {
 }
 
 
-def dice_table(name: str, results: Sequence[dict[str, Any]]) -> Table:
-    """Dice on all three validations."""
+def dice_table(name: str, results: dict[str, dict[str, Any]]) -> Table:
+    """Dice on new frames and on new structures, and where there are any on sisters of the training pictures."""
     rng = np.random.default_rng(5)
-    columns = ("Trained on", "px", "weights", "min", "validation among sisters", "validation, new frames", "test")
-    if name == "filters":
-        columns = ("Network", *columns[1:])
-    rows = tuple(
-        (
-            r["label"],
-            " x ".join(str(n) for n in r["shape"]),
-            f"{r['n_weights']:,}",
-            f"{r['seconds'] / 60:.1f}",
-            *(told(r, part, rng) for part in ("own validation", "validation", "test")),
-        )
-        for r in results
-    )
-    return Table(name, TITLES[name], columns, rows)
+    parts = {"validation": "validation, new frames", "test": "test"}
+    if name == "images":
+        parts = {"own validation": "validation among sisters", **parts}
+    rows = []
+    widths = {run.name: f"{run.base_width} filters" for run in RUNS}
+    for run, result in results.items():
+        about = (" x ".join(str(n) for n in result["shape"]), f"{result['n_weights']:,}")
+        label = widths[run] if name == "filters" else result["label"]
+        rows.append((label, *about, *(told(result, part, rng) for part in parts)))
+    return Table(name, TITLES[name], ("Trained on", "px", "weights", *parts.values()), tuple(rows))
 
 
 def feature_table(results: dict[str, dict[str, Any]]) -> Table:
