@@ -105,7 +105,8 @@ def test_tasks_that_follow_are_done_before_those_that_nobody_began(executor: Exe
 
     order = [d.task for d in run_tasks(executor, deadly_work.square, range(50), then=follow, rank=float)]
     assert sorted(order) == sorted([*range(50), *range(1000, 1050)])
-    assert order.index(1000) < 3 * executor.ahead + 2
+    # Counted from when its turn came: a worker may start late.
+    assert order.index(1000) - order.index(0) < 3 * executor.ahead + 2
 
 
 def test_workers_share_the_tasks_and_each_calculates_with_one_thread(executor: Executor) -> None:

@@ -40,7 +40,7 @@ def tab(browser: Any, served: Asker) -> Iterator[Any]:
     wrong: list[str] = []
     context = browser.new_context(viewport=LAPTOP, bypass_csp=True, color_scheme="dark")
     page = context.new_page()
-    page.set_default_timeout(90_000)
+    page.set_default_timeout(240_000)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(f"http://127.0.0.1:{served.port}/#open=a.mrc")
     page.wait_for_selector("body[data-shown='a.mrc#0']")

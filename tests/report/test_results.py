@@ -111,7 +111,13 @@ def test_what_pipelines_add_is_kept_in_a_fixed_order(tmp_path):
 
 def test_the_record_holds_plain_values_only():
     scale = Scale((0.37, 0.37), float("nan"), ScaleSource.USER)
-    assert to_plain(scale) == {"pixel_size_angstrom": [0.37, 0.37], "sigma": None, "source": "user", "shear": 0.0}
+    assert to_plain(scale) == {
+        "pixel_size_angstrom": [0.37, 0.37],
+        "sigma": None,
+        "source": "user",
+        "shear": 0.0,
+        "probability": 1.0,
+    }
     assert to_plain({"a": np.float32(1.5), "b": np.arange(2), "c": {3, 1}, "d": True}) == {
         "a": 1.5,
         "b": [0, 1],
