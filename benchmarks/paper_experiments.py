@@ -79,10 +79,13 @@ RUNS = (
     Run("images-500", "500 pictures of 80 sources", n_sources=80, n_augmented=500, n_seen=1500),
     Run("images-1968", "1968 pictures of 80 sources", n_sources=80, n_augmented=1968, n_seen=5904),
     Run("images-500-long", "500 pictures of 80 sources, as many steps", n_sources=80, n_augmented=500, n_seen=5904),
+    Run("images-500-longest", "the same, twice as many steps", n_sources=80, n_augmented=500, n_seen=11808),
     Run("images-80", "the 80 sources, not augmented, as many steps", n_sources=80, n_seen=5904),
     Run("sources-1968", "1968 sources, as many steps", n_sources=1968, n_seen=5904),
     Run("half", "half pattern", n_seen=4000),
     Run("full", "full pattern", n_seen=4000, half=False),
+    Run("half-2", "half pattern, another seed", n_seen=4000, seed=2),
+    Run("full-2", "full pattern, another seed", n_seen=4000, half=False, seed=2),
     Run("quarter-pixels", "4 x 4 bins a pixel", resolution="quarter"),
     Run("half-pixels", "2 x 2 bins a pixel", resolution="half"),
     Run("all-pixels", "1 bin a pixel", resolution="all"),
@@ -282,10 +285,10 @@ def middle() -> int:
 
 
 GROUPS = {
-    "images": ("images-500", "images-1968", "images-500-long", "images-80", "sources-1968"),
+    "images": ("images-500", "images-1968", "images-500-long", "images-500-longest", "images-80", "sources-1968"),
     "pixels": ("quarter-pixels", "half-pixels", "all-pixels"),
     "filters": ("width-2", "half-pixels", "width-8", "width-16"),
-    "halves": ("half", "full"),
+    "halves": ("half", "half-2", "full", "full-2"),
 }
 
 
@@ -321,7 +324,7 @@ def dice_table(name: str, results: dict[str, dict[str, Any]]) -> Table:
 def feature_table(results: dict[str, dict[str, Any]]) -> Table:
     """Merged features and sizes."""
     rows = []
-    for name in ("half", "full", "quarter-pixels", "half-pixels", "all-pixels"):
+    for name in ("half", "half-2", "full", "full-2", "quarter-pixels", "half-pixels", "all-pixels"):
         if name not in results:
             continue
         features = results[name]["features"]
