@@ -145,8 +145,8 @@ class PhaseSettings(Settings):
     absent: tuple[str, ...] = setting((), "Phases that cannot be in the sample: left out")
     temperature_k: float | None = setting(
         None,
-        "Temperature of the specimen: cells are moved to it, and below 180 K ice joins a list of phases; as measured by "
-        "their sources if not given",
+        "Temperature of the specimen: cells are moved to it, and below 180 K ice joins a list of phases; as measured "
+        "by their sources if not given",
         unit="K",
         minimum=0.1,
         maximum=2000.0,
