@@ -67,8 +67,10 @@ def measure_resemblance(indices: Sequence[SeedIndex]) -> Resemblance:
             for kind, misses in enumerate(index.miss[:, :, : round(g_max / MISS_BIN)].sum(axis=2)):
                 density[number, kind] += _count(index, np.exp(index.constant + misses[index.zone]), shape)
     density /= np.float32(max(1, sum(len(index) for index in indices)) * np.prod(STEP))
-    for axis, (sigma, step) in enumerate(zip(SMEAR, STEP, strict=True)):
-        density = _smear(density, sigma / step, axis + 3)
+    # Table by table: all at once would need three times their memory.
+    for table in density:
+        for axis, (sigma, step) in enumerate(zip(SMEAR, STEP, strict=True)):
+            table[...] = _smear(table, sigma / step, axis + 2)
     return Resemblance(density, len(indices[0]))
 
 
