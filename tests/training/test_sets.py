@@ -245,3 +245,11 @@ def test_nothing_to_write_and_no_sample_are_refused(tmp_path):
         write_samples(tmp_path / "a", [], licence="CC0", shares={"train": 1.0})
     with pytest.raises(SettingsError, match="1 or more"):
         write_set(tmp_path / "b", SMALL, n=0, seed=1)
+
+
+def test_a_test_set_is_drawn_the_same_when_the_library_has_grown(monkeypatch):
+    recipe = find_recipe("test", size=256)
+    assert recipe.structures == list_structures()
+    before = draw_sample(recipe, seed=3, index=0)
+    monkeypatch.setattr("fringemap.training.drawing.list_structures", lambda: ("Cu", *list_structures()))
+    np.testing.assert_array_equal(draw_sample(recipe, seed=3, index=0).image, before.image)

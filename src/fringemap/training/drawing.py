@@ -113,7 +113,8 @@ def _draw_structures(recipe: SetRecipe, rng: np.random.Generator) -> Sequence[St
     n = int(rng.integers(1, recipe.most_structures + 1))
     if recipe.crystals == "made up":
         return [random_structure(rng, name=f"made up {number}") for number in range(1, n + 1)]
-    return [load_structure(str(name)) for name in rng.choice(list_structures(), size=n, replace=False)]
+    names = recipe.structures or list_structures()
+    return [load_structure(str(name)) for name in rng.choice(names, size=n, replace=False)]
 
 
 def _choose(shares: Sequence[float], rng: np.random.Generator) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from fringemap.errors import SettingsError
+from fringemap.phases import list_structures
 from fringemap.simulate import SceneRanges
 from fringemap.training.labels import Visibility
 
@@ -48,6 +49,8 @@ class SetRecipe:
     """Of a frame's shorter side; smaller pixels than that allows are not drawn."""
     most_structures: int = 3
     """In one frame."""
+    structures: tuple[str, ...] = ()
+    """Names of the library's structures that frames are drawn from; all of today's if empty."""
     visibility: Visibility = field(default_factory=Visibility)
     version: int = FORMAT
 
@@ -152,8 +155,12 @@ def find_recipe(kind: str, *, size: int | None = None) -> SetRecipe:
     """
     if kind not in RECIPES:
         raise SettingsError(f"There is no kind of set called {kind!r}; choose one of {', '.join(RECIPES)}.")
+    recipe = RECIPES[kind]
+    if recipe.crystals == "library":
+        # By name, so that a set can be drawn again when the library has grown.
+        recipe = replace(recipe, structures=list_structures())
     if size is None:
-        return RECIPES[kind]
+        return recipe
     if size < 128:
         raise SettingsError(f"Frames of {size} px are too small to show spots; take 128 px or more.")
-    return replace(RECIPES[kind], frame_shapes=((size, size),), shape_shares=(1.0,))
+    return replace(recipe, frame_shapes=((size, size),), shape_shares=(1.0,))
