@@ -342,8 +342,7 @@ def test_a_series_survives_a_reload_in_its_run_and_a_kill_of_its_server_and_is_p
     tab.wait_for_function("!fringemap.state.playing")
     tab.keyboard.press("b")
     picture(tab, "series")
-    box = tab.locator(".plot").bounding_box()
-    tab.mouse.click(box["x"] + 54, box["y"] + 60)
+    tab.locator(".plot").click(position={"x": 54, "y": 60})
     tab.wait_for_function("fringemap.state.frame === 0")
 
 
