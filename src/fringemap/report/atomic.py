@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import secrets
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
 
 from fringemap.errors import OutputError
 
@@ -72,6 +72,33 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with writing(path):
             _remove(temporary)
+
+
+@contextmanager
+def growing_text(path: Path, *, newline: str) -> Iterator[TextIO]:
+    """Open a text file that grows under a temporary name, and gets its own when the block ends well.
+
+    Errors of the block pass as they are, since the block may do more than write: ``writing`` is for its own lines.
+
+    Raises
+    ------
+    OutputError
+        If the system refuses to make, close or rename the file.
+    """
+    temporary = temporary_name(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = temporary.open("x", encoding="utf-8", newline=newline)
+    try:
+        yield stream
+        with writing(path):
+            stream.close()
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            stream.close()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from fringemap.errors import ReadError, SettingsError
 from fringemap.records import Candidate, Flag, Match, PhaseEvidence, Scale, ScaleSource, SpotMatch, Spots
-from fringemap.report.atomic import temporary_name, writing
+from fringemap.report.atomic import growing_text, writing
 from fringemap.report.words import count
 
 if TYPE_CHECKING:
@@ -51,11 +51,7 @@ def write_identified(path: Path) -> Iterator[Callable[[FrameResult], None]]:
     OutputError
         If the file cannot be written.
     """
-    temporary = temporary_name(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = temporary.open("x", encoding="utf-8", newline="\n")
-    try:
+    with growing_text(path, newline="\n") as stream:
 
         def append(result: FrameResult) -> None:
             with writing(path):
@@ -64,14 +60,6 @@ def write_identified(path: Path) -> Iterator[Callable[[FrameResult], None]]:
         with writing(path):
             stream.write(_line({"format": FORMAT, "candidate": _CANDIDATE}))
         yield append
-        with writing(path):
-            stream.close()
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            stream.close()
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _line(value: Any) -> str:

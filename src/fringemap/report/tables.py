@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import math
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.records import UNKNOWN, flag_names
-from fringemap.report.atomic import atomic_write, temporary_name, writing
+from fringemap.report.atomic import atomic_write, growing_text, writing
 from fringemap.report.words import PER_NM, format_rivals
 
 if TYPE_CHECKING:
@@ -199,11 +199,7 @@ def _streamed_table(
     path: Path, columns: tuple[str, ...], rows: Callable[[FrameResult], Iterable[tuple[Cell, ...]]]
 ) -> Iterator[Callable[[FrameResult], None]]:
     """Open a table that grows frame by frame under a temporary name, and gets its own when the block ends well."""
-    temporary = temporary_name(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = temporary.open("x", encoding="utf-8", newline="")
-    try:
+    with growing_text(path, newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
 
         def append(result: FrameResult) -> None:
@@ -212,16 +208,7 @@ def _streamed_table(
 
         with writing(path):
             writer.writerow(columns)
-        # Errors of the block itself pass as they are: reading the next frame may fail as well.
         yield append
-        with writing(path):
-            stream.close()
-            temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            stream.close()
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_spots_csv(path: Path) -> AbstractContextManager[Callable[[FrameResult], None]]:
