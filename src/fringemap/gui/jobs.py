@@ -83,12 +83,20 @@ class Job:
 
 
 def take_job() -> tuple[dict[str, Any], SimpleQueue[dict[str, Any]], Callable[[dict[str, Any]], None]]:
-    """Called by the process: its order, what is said to it later, and how it answers.
-
-    Standard output is kept for the answers; what libraries print goes to the error output.
-    """
+    """Called by the process: its order, what is said to it later, and how it answers."""
     if hasattr(os, "nice"):
         os.nice(_LOW_PRIORITY)
+    tell = own_output()
+    order = json.loads(sys.stdin.readline() or "null")
+    if order is None:
+        os._exit(0)
+    heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    threading.Thread(target=_listen, args=(heard,), daemon=True).start()
+    return order, heard, tell
+
+
+def own_output() -> Callable[[dict[str, Any]], None]:
+    """Keep standard output for our lines; what libraries print goes to the error output."""
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     lock = threading.Lock()
@@ -97,12 +105,7 @@ def take_job() -> tuple[dict[str, Any], SimpleQueue[dict[str, Any]], Callable[[d
         with lock:
             ours.write(json.dumps(to_plain(message), ensure_ascii=False, allow_nan=False) + "\n")
 
-    order = json.loads(sys.stdin.readline() or "null")
-    if order is None:
-        os._exit(0)
-    heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    threading.Thread(target=_listen, args=(heard,), daemon=True).start()
-    return order, heard, tell
+    return tell
 
 
 def _listen(heard: SimpleQueue[dict[str, Any]]) -> None:

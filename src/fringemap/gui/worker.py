@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from fringemap.errors import FringemapError
-from fringemap.report.run import to_plain
+from fringemap.gui.jobs import own_output
 from fringemap.settings import settings_from_mapping
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Do the runs that come in."""
-    tell = _own_output()
+    tell = own_output()
     asked: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
     from fringemap.batch import analyze_inputs  # noqa: F401 - loaded now, so that the first run starts quickly
@@ -59,19 +59,6 @@ def do_run(job: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> di
     said = [failure.message for failure in result.failures]
     ended = {"event": "ended", "run": job["run"], "status": result.summary["status"], "messages": said}
     return {**ended, "summary": dict(result.summary)}
-
-
-def _own_output() -> Callable[[dict[str, Any]], None]:
-    """Keep standard output for our lines; what libraries print goes to the error output."""
-    ours = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    lock = threading.Lock()
-
-    def tell(message: dict[str, Any]) -> None:
-        with lock:
-            ours.write(json.dumps(to_plain(message), ensure_ascii=False, allow_nan=False) + "\n")
-
-    return tell
 
 
 def _listen(asked: SimpleQueue[dict[str, Any]]) -> None:
