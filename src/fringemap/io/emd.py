@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -11,7 +12,7 @@ from rsciio.emd import file_reader
 
 from fringemap.errors import ReadError
 from fringemap.io.hdf5 import check_hdf5
-from fringemap.io.rosetta import Axis, closer, frame_loader, frame_times, look, stored_size
+from fringemap.io.rosetta import Axis, closer, lazy_signal, look, stored_size
 from fringemap.io.signals import Content, Metadata, Signal, put, put_number, regular_times, unusable
 from fringemap.io.units import UnitKind, unit_kind
 
@@ -49,17 +50,8 @@ def _open_velox(path: Path, file: h5py.File) -> Content:
 def _velox_image(image: dict[str, Any], group: h5py.Group) -> Signal:
     data, axes, details = image["data"], image["axes"], image["original_metadata"]
     metadata = _velox_metadata(details, image["metadata"]["General"])
-    n_frames = data.shape[0] if data.ndim == 3 else 1
-    return Signal(
-        title=str(metadata.get("title", "image")),
-        n_frames=n_frames,
-        frame_shape=data.shape[-2:],
-        dtype=data.dtype,
-        load=frame_loader(data),
-        pixel_size=(stored_size(axes[-2]), stored_size(axes[-1])),
-        times_s=_velox_times(group, axes, n_frames),
-        metadata=metadata,
-    )
+    signal = lazy_signal(str(metadata.get("title", "image")), data, axes, metadata)
+    return replace(signal, times_s=_velox_times(group, signal))
 
 
 def _velox_metadata(details: Any, general: Any) -> Metadata:
@@ -81,12 +73,12 @@ def _velox_metadata(details: Any, general: Any) -> Metadata:
     return metadata
 
 
-def _velox_times(group: h5py.Group, axes: list[Axis], n_frames: int) -> NDArray[np.float64] | None:
+def _velox_times(group: h5py.Group, image: Signal) -> NDArray[np.float64] | None:
     """Regular times from the frame time; where that misses the clock (whole seconds) of the last frame, the clock's.
 
     RosettaSciIO reads what the first frame says, and that alone.
     """
-    times = frame_times(axes, n_frames)
+    times, n_frames = image.times_s, image.n_frames
     if n_frames < 2:
         return times
     span = _velox_start(group, n_frames - 1) - _velox_start(group, 0)
@@ -147,17 +139,7 @@ def _berkeley_image(found: dict[str, Any], *, turned: bool) -> Signal:
     rows, cols = _image_axes({k: axes[k] for k in long})
     order = [*(k for k in long if k not in (rows, cols)), rows, cols]
     data = data.squeeze().transpose([long.index(k) for k in order])
-    n_frames = data.shape[0] if data.ndim == 3 else 1
-    return Signal(
-        title=title,
-        n_frames=n_frames,
-        frame_shape=data.shape[-2:],
-        dtype=data.dtype,
-        load=frame_loader(data),
-        pixel_size=(stored_size(axes[rows]), stored_size(axes[cols])),
-        times_s=frame_times([axes[k] for k in order], n_frames),
-        metadata=metadata,
-    )
+    return lazy_signal(title, data, [axes[k] for k in order], metadata)
 
 
 def _image_axes(axes: dict[int, Axis]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import h5py
 from rsciio.hspy import file_reader
 
 from fringemap.io.hdf5 import check_hdf5
-from fringemap.io.rosetta import closer, frame_loader, frame_times, look, stored_size
+from fringemap.io.rosetta import closer, lazy_signal, look
 from fringemap.io.signals import Content, Metadata, Signal, put, put_number, unusable
 
 if TYPE_CHECKING:
@@ -33,17 +33,7 @@ def _signal(path: Path, found: dict[str, Any]) -> Signal:
         return unusable(title, "holds no image and no stack of images", metadata)
     if any(axis.get("navigate") for axis in axes[-2:]):
         return unusable(title, "is a spectrum or a spectrum image, not an image", metadata)
-    n_frames = data.shape[0] if data.ndim == 3 else 1
-    return Signal(
-        title=title,
-        n_frames=n_frames,
-        frame_shape=data.shape[-2:],
-        dtype=data.dtype,
-        load=frame_loader(data),
-        pixel_size=(stored_size(axes[-2]), stored_size(axes[-1])),
-        times_s=frame_times(axes, n_frames),
-        metadata=metadata,
-    )
+    return lazy_signal(title, data, axes, metadata)
 
 
 def _metadata(found: Any) -> Metadata:

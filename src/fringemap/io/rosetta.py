@@ -14,7 +14,7 @@ from rsciio import set_log_level
 from rsciio.utils.file import get_file_handle
 
 from fringemap.errors import ReadError
-from fringemap.io.signals import StoredSize, regular_times
+from fringemap.io.signals import Metadata, Signal, StoredSize, regular_times
 from fringemap.io.units import seconds_per_unit
 
 if TYPE_CHECKING:
@@ -81,6 +81,33 @@ def frame_times(axes: Sequence[Axis], n_frames: int) -> NDArray[np.float64] | No
     step = stored_size(axes[0])
     seconds = seconds_per_unit(step.unit)
     return regular_times(n_frames, step.value * seconds) if len(axes) == 3 and seconds else None
+
+
+def lazy_signal(title: str, data: Any, axes: Sequence[Axis], metadata: Metadata) -> Signal:
+    """Describe a lazy image or stack whose last two axes are rows and columns.
+
+    Parameters
+    ----------
+    title
+        Name of the image in its file.
+    data
+        Dask array, (n_rows, n_cols) or (n_frames, n_rows, n_cols).
+    axes
+        One for each axis of ``data``.
+    metadata
+        What is known of the microscope.
+    """
+    n_frames = data.shape[0] if data.ndim == 3 else 1
+    return Signal(
+        title=title,
+        n_frames=n_frames,
+        frame_shape=data.shape[-2:],
+        dtype=data.dtype,
+        load=frame_loader(data),
+        pixel_size=(stored_size(axes[-2]), stored_size(axes[-1])),
+        times_s=frame_times(axes, n_frames),
+        metadata=metadata,
+    )
 
 
 def frame_loader(data: Any) -> Callable[[int], NDArray[Any]]:
