@@ -8,7 +8,8 @@ difference of some two, so that only a coincidence counts that chance would hard
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -70,19 +71,17 @@ def find_combinations(spots: Spots, explanation: Explanation) -> dict[int, Combi
     if len(sources) < 2:
         return {}
     observed = observe(spots)
-    first, second = (sources[rows] for rows in np.triu_indices(len(sources), 1))
-    first, second = np.tile(first, 2), np.tile(second, 2)
-    sign = np.repeat([1, -1], len(first) // 2)
+    made = _Made.of(observed, sources)
+    amplitude = np.minimum(spots.amplitude[made.first], spots.amplitude[made.second])
     found = {}
     for row in range(len(spots)):
-        stronger = np.minimum(spots.amplitude[first], spots.amplitude[second]) > spots.amplitude[row]
+        possible = amplitude > spots.amplitude[row]
         if owner[row] >= 0:
-            stronger &= (owner[first] != owner[row]) & (owner[second] != owner[row])
-        kept = np.flatnonzero(stronger)
-        best = _nearest(observed, row, first[kept], second[kept], sign[kept])
+            possible &= (owner[made.first] != owner[row]) & (owner[made.second] != owner[row])
+        close = np.flatnonzero(possible & made.close_to(observed, row))
+        best = made.nearest(observed, row, np.flatnonzero(possible), close) if len(close) else None
         if best is not None:
-            at = kept[best]
-            found[row] = Combination(int(first[at]), int(second[at]), int(sign[at]))
+            found[row] = Combination(int(made.first[best]), int(made.second[best]), int(made.sign[best]))
     return found
 
 
@@ -106,23 +105,58 @@ def _owners(n_spots: int, explanation: Explanation) -> IntArray:
     return owner
 
 
-def _nearest(observed: Observed, row: int, first: IntArray, second: IntArray, sign: IntArray) -> int | None:
-    """Find which of the sums and differences lies nearest, if any is near and chance would hardly bring that about."""
-    made = observed.g[first] + sign[:, None] * observed.g[second]
-    covariance = observed.covariance[first] + observed.covariance[second] + observed.covariance[row]
-    span = 1.05 * observed.length.max()
-    length = np.hypot(made[:, 0], made[:, 1])
-    if _expected_by_chance(covariance, length, span) > LARGEST_CHANCE:
-        return None
-    off = observed.g[row] - np.where(made @ observed.g[row] < 0.0, -1.0, 1.0)[:, None] * made
-    distance2 = np.einsum("ni,nij,nj->n", off, np.linalg.inv(covariance), off)
-    near: Mask = distance2 <= REACH**2
-    return int(np.argmin(distance2)) if near.any() else None
+@dataclass(frozen=True)
+class _Made:
+    """All sums and differences of pairs of spots; n rows."""
 
+    first: IntArray
+    second: IntArray
+    sign: IntArray
+    g: FloatArray
+    """[1/Å]; (n, 2)."""
+    covariance: FloatArray
+    """Of g [1/Å²]; (n, 2, 2)."""
 
-def _expected_by_chance(covariance: FloatArray, length: FloatArray, span: float) -> float:
-    """Expected number of sums and differences that a spot anywhere in the frame would meet."""
-    area = math.pi * REACH**2 * np.sqrt(np.linalg.det(covariance))
-    # Nothing is seen at the centre, where the density would grow without bound.
-    density = 1.0 / (math.pi * span * np.maximum(length, 0.1 * span))
-    return float((area * density)[length <= span].sum())
+    @classmethod
+    def of(cls, observed: Observed, sources: IntArray) -> _Made:
+        first, second = (np.tile(sources[rows], 2) for rows in np.triu_indices(len(sources), 1))
+        sign = np.repeat([1, -1], len(first) // 2)
+        g = observed.g[first] + sign[:, None] * observed.g[second]
+        return cls(first, second, sign, g, observed.covariance[first] + observed.covariance[second])
+
+    def close_to(self, observed: Observed, row: int) -> Mask:
+        """Tell which may lie within reach of a spot or of its Friedel mate; quick, and none is missed."""
+        distance2 = self._length2 + observed.length[row] ** 2 - 2.0 * np.abs(self.g @ observed.g[row])
+        # No standard error in any direction is larger than the root of the trace.
+        close: Mask = distance2 <= REACH**2 * (self._spread + np.trace(observed.covariance[row])) * (1.0 + 1e-6)
+        return close
+
+    def nearest(self, observed: Observed, row: int, possible: IntArray, close: IntArray) -> int | None:
+        """Find which of the close ones is nearest, if it is near and chance would hardly bring one of the possible."""
+        span = 1.05 * observed.length.max()
+        if self._expected_by_chance(observed.covariance[row], possible, span) > LARGEST_CHANCE:
+            return None
+        made = self.g[close]
+        off = observed.g[row] - np.where(made @ observed.g[row] < 0.0, -1.0, 1.0)[:, None] * made
+        precision = np.linalg.inv(self.covariance[close] + observed.covariance[row])
+        distance2 = np.einsum("ni,nij,nj->n", off, precision, off)
+        near: Mask = distance2 <= REACH**2
+        return int(close[np.argmin(distance2)]) if near.any() else None
+
+    def _expected_by_chance(self, own: FloatArray, rows: IntArray, span: float) -> float:
+        """Expected number of sums and differences that a spot anywhere in the frame would meet."""
+        area = math.pi * REACH**2 * np.sqrt(np.linalg.det(self.covariance[rows] + own))
+        length = np.sqrt(self._length2[rows])
+        # Nothing is seen at the centre, where the density would grow without bound.
+        density = 1.0 / (math.pi * span * np.maximum(length, 0.1 * span))
+        return float((area * density)[length <= span].sum())
+
+    @cached_property
+    def _length2(self) -> FloatArray:
+        length2: FloatArray = np.sum(self.g**2, axis=1)
+        return length2
+
+    @cached_property
+    def _spread(self) -> FloatArray:
+        spread: FloatArray = self.covariance[:, 0, 0] + self.covariance[:, 1, 1]
+        return spread

@@ -16,6 +16,7 @@ import numpy as np
 from fringemap.errors import StructureError
 from fringemap.phases.cif import gemmi_structure, space_group
 from fringemap.phases.lattice import (
+    Hkl,
     check_d_min,
     d_spacings,
     g_vectors,
@@ -130,9 +131,13 @@ def extinction(structure: Structure, hkl: ArrayLike) -> NDArray[np.str_]:
         Shape (n,), values of ``Extinction``.
     """
     hkl = np.asarray(hkl, dtype=np.int64).reshape(-1, 3)
+    return _extinction(structure, hkl, _intensities(structure, hkl))
+
+
+def _extinction(structure: Structure, hkl: IntArray, intensity: FloatArray) -> NDArray[np.str_]:
     operations = space_group(structure).operations()
     reasons = np.full(len(hkl), Extinction.ALLOWED.value, dtype="<U16")
-    reasons[_intensities(structure, hkl) == 0.0] = Extinction.ATOMS
+    reasons[intensity == 0.0] = Extinction.ATOMS
     reasons[operations.systematic_absences(hkl.astype(np.int32))] = Extinction.SCREW_OR_GLIDE
     reasons[_centring_extinct(operations, hkl)] = Extinction.CENTRING
     return reasons
@@ -194,32 +199,34 @@ def zone_pattern(structure: Structure, uvw: Sequence[int], *, d_min_angstrom: fl
     ZonePattern
         In falling order of d, both of each Friedel pair, without (000) and without what the centring forbids. The
         x-axis lies along the first reflection; x to the right, y downward, seen along the beam. What a screw, a glide
-        or the atoms extinguish is listed with ``extinct`` set and intensity 0.
+        or the atoms extinguish is listed with ``extinct`` set and intensity 0. Its arrays are kept for the next call
+        and cannot be written to.
 
     Raises
     ------
     StructureError
         [uvw] is [000], or no reflection of the zone has a d as large as ``d_min_angstrom``.
     """
+    return _zone_pattern(structure, (int(uvw[0]), int(uvw[1]), int(uvw[2])), float(d_min_angstrom))
+
+
+@functools.lru_cache(maxsize=512)
+def _zone_pattern(structure: Structure, uvw: Hkl, d_min_angstrom: float) -> ZonePattern:
     hkl = zone_points(structure.cell, uvw, d_min_angstrom)
-    reasons = extinction(structure, hkl)
-    hkl, reasons = hkl[reasons != Extinction.CENTRING], reasons[reasons != Extinction.CENTRING]
+    intensity = _intensities(structure, hkl)
+    reasons = _extinction(structure, hkl, intensity)
+    of_lattice = reasons != Extinction.CENTRING
+    hkl, intensity, extinct = hkl[of_lattice], intensity[of_lattice], reasons[of_lattice] != Extinction.ALLOWED
     if not len(hkl):
         raise StructureError(
             f"{structure.name} has no plane of the zone {list(uvw)} with d above {d_min_angstrom} Å; "
             "take a smaller limit or a lower zone"
         )
-    extinct = reasons != Extinction.ALLOWED
-    frame = zone_frame(structure.cell, uvw, hkl[0])
-    intensity = np.where(extinct, 0.0, _intensities(structure, hkl))
-    return ZonePattern(
-        phase=structure.name,
-        uvw=(int(uvw[0]), int(uvw[1]), int(uvw[2])),
-        hkl=hkl,
-        g=g_vectors(structure.cell, hkl) @ frame.T,
-        intensity=_strongest_100(intensity),
-        extinct=extinct,
-    )
+    g = g_vectors(structure.cell, hkl) @ zone_frame(structure.cell, uvw, hkl[0]).T
+    intensity = _strongest_100(np.where(extinct, 0.0, intensity))
+    for column in (hkl, g, intensity, extinct):
+        column.flags.writeable = False
+    return ZonePattern(structure.name, uvw, hkl, g, intensity, extinct)
 
 
 @functools.lru_cache(maxsize=512)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -262,10 +263,16 @@ class _Box:
 
 def _laue_rotations(structure: Structure) -> IntArray:
     """Rotations of hkl, written as rows, without those that differ by the inversion; (n, 3, 3)."""
-    operations = space_group(structure).operations()
+    return _laue_rotations_of(space_group(structure).xhm())
+
+
+@lru_cache(maxsize=512)
+def _laue_rotations_of(symbol: str) -> IntArray:
+    operations = gemmi.SpaceGroup(symbol).operations()
     rotations = np.array([operation.rot for operation in operations.sym_ops], dtype=np.int64) // gemmi.Op.DEN
     proper = np.where((np.linalg.det(rotations) < 0)[:, None, None], -rotations, rotations)
     unique: IntArray = np.unique(proper, axis=0)
+    unique.flags.writeable = False
     return unique
 
 
