@@ -18,10 +18,10 @@ from fringemap.phases.hypotheses import observe
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fringemap.phases.hypotheses import Observed
-    from fringemap.phases.posterior import Explanation
+    from fringemap.phases.posterior import Grain
     from fringemap.records import FloatArray, IntArray, Mask, Spots
 
 REACH = 3.0
@@ -44,15 +44,15 @@ class Combination(NamedTuple):
         return f"{'sum' if self.sign > 0 else 'difference'} of spots {self.first} and {self.second}"
 
 
-def find_combinations(spots: Spots, explanation: Explanation) -> dict[int, Combination]:
+def find_combinations(spots: Spots, grains: Sequence[Grain]) -> dict[int, Combination]:
     """Find spots that are the sum or difference of two stronger spots of known grains.
 
     Parameters
     ----------
     spots
         n spots of one frame.
-    explanation
-        Its grains; those of lattices that no phase explains count as well.
+    grains
+        Of the frame; those of lattices that no phase explains count as well.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def find_combinations(spots: Spots, explanation: Explanation) -> dict[int, Combi
     ``REACH`` standard errors about all sums and differences, times the density of spots that nothing made, uniform in
     |g| and angle; where it is above ``LARGEST_CHANCE``, a coincidence says nothing.
     """
-    owner = _owners(len(spots), explanation)
+    owner = _owners(len(spots), grains)
     sources = np.flatnonzero(owner >= 0)
     if len(sources) < 2:
         return {}
@@ -92,15 +92,15 @@ def flag_combinations(spots: Spots, rows: Iterable[int]) -> Spots:
     return replace(spots, flags=flags)
 
 
-def claimed(explanation: Explanation, combinations: Mapping[int, Combination]) -> bool:
+def claimed(grains: Sequence[Grain], combinations: Mapping[int, Combination]) -> bool:
     """Tell whether some grain rests on a spot that is a sum or difference."""
-    return any(spot in combinations for grain in explanation.grains for spot in grain.spots)
+    return any(spot in combinations for grain in grains for spot in grain.spots)
 
 
-def _owners(n_spots: int, explanation: Explanation) -> IntArray:
+def _owners(n_spots: int, grains: Sequence[Grain]) -> IntArray:
     """Number of the grain that each spot belongs to, -1 if none."""
     owner = np.full(n_spots, -1, np.int64)
-    for number, grain in enumerate(explanation.grains):
+    for number, grain in enumerate(grains):
         owner[list(grain.spots)] = number
     return owner
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from fringemap.errors import SettingsError
 from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
-from fringemap.phases.combinations import claimed, find_combinations, flag_combinations
+from fringemap.phases.combinations import claimed, find_combinations
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
-from fringemap.phases.posterior import explain_spots
+from fringemap.phases.posterior import Problem, judge_grains, seek_grains
 from fringemap.phases.tolerance import match_within_tolerance
 from fringemap.phases.userlibrary import key_of
 from fringemap.records import UNKNOWN, Flag, Match, ScaleSource, SpotMatch
@@ -88,13 +88,10 @@ def _match(
         priors = distortion_priors(scale.sigma)
         for number in standard:
             priors = ((1.0, fit_distortion(spots, references[number], scale_sigma=scale.sigma)),)
-
-        def explain(spots: Spots) -> Explanation:
-            return explain_spots(
-                spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
-            )
-
-        explanation, combinations = _without_combinations(spots, explain)
+        problem = Problem(
+            spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
+        )
+        explanation, combinations = _without_combinations(problem)
         explanation = _less_sure(explanation, scale.probability)
         return name_spots(spots, references, explanation, scale=scale, settings=settings, combinations=combinations)
     else:
@@ -102,16 +99,14 @@ def _match(
     return gather_match(spots, named, scale=scale)
 
 
-def _without_combinations(
-    spots: Spots, explain: Callable[[Spots], Explanation]
-) -> tuple[Explanation, dict[int, Combination]]:
+def _without_combinations(problem: Problem) -> tuple[Explanation, dict[int, Combination]]:
     """Explain spots by grains that need no sums or differences of other grains' spots."""
-    explanation = explain(spots)
-    combinations = find_combinations(spots, explanation)
-    if not claimed(explanation, combinations):
-        return explanation, combinations
-    explanation = explain(flag_combinations(spots, combinations))
-    return explanation, find_combinations(spots, explanation)
+    sought = seek_grains(problem)
+    combinations = find_combinations(problem.spots, sought.grains)
+    if claimed(sought.grains, combinations):
+        sought = seek_grains(problem, combinations)
+        combinations = find_combinations(problem.spots, sought.grains)
+    return judge_grains(sought), combinations
 
 
 def _less_sure(explanation: Explanation, probability: float) -> Explanation:

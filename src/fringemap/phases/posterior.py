@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fringemap.phases.combinations import flag_combinations
 from fringemap.phases.distortion import Distortion
 from fringemap.phases.hypotheses import Observed, Weighed, make_pairs, observe, propose, take
 from fringemap.phases.joining import join_spots
@@ -26,9 +28,11 @@ from fringemap.phases.zones import standard_zone
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from fringemap.phases.hypotheses import Pairs
     from fringemap.phases.singles import RingSet
+    from fringemap.phases.unlisted import Lattices
     from fringemap.records import FloatArray, IntArray, Mask, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
@@ -121,16 +125,10 @@ class Explanation:
     """Log odds of all grains together against all spots being unknown."""
 
 
-def explain_spots(
-    spots: Spots,
-    references: Sequence[Reflections],
-    *,
-    priors: Sequence[tuple[float, Distortion]],
-    n_decoys: int,
-    certain: tuple[int, ...] = (),
-    visibility: Callable[[FloatArray], FloatArray] | None = None,
-) -> Explanation:
-    """Find the set of grains that explains a frame best.
+class Problem:
+    """The spots of one frame and the structures that may explain them.
+
+    What is computed here holds however often grains are sought for it.
 
     Parameters
     ----------
@@ -148,48 +146,133 @@ def explain_spots(
     visibility
         Probability that a spot at |g| [1/Å] would be seen if the grain makes it; multiplies how much a missing
         reflection counts. None: 1 up to the largest |g| seen.
+    """
+
+    def __init__(
+        self,
+        spots: Spots,
+        references: Sequence[Reflections],
+        *,
+        priors: Sequence[tuple[float, Distortion]],
+        n_decoys: int,
+        certain: tuple[int, ...] = (),
+        visibility: Callable[[FloatArray], FloatArray] | None = None,
+    ) -> None:
+        self.spots, self.references, self.priors, self.certain = spots, references, priors, certain
+        self.index, self.decoys = build_seed_index(references), build_decoy_index(references, n_decoys=n_decoys)
+        self.resemblance = build_resemblance(references, n_decoys=n_decoys)
+        self.rings = tuple(make_ring_set(reflections) for reflections in references)
+        self.every = observe(spots, visibility=visibility)
+        self.rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
+        self.observed = take(self.every, self.rows)
+        self._searches: dict[int, Search] = {}
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Pairs of strong spots."""
+        return make_pairs(self.observed)
+
+    @cached_property
+    def nets(self) -> Lattices:
+        """Plane lattices on the pairs."""
+        return find_lattices(self.observed, self.pairs)
+
+    def search(self, number: int, log_null: FloatArray) -> Search:
+        """Prepare the search with one of the priors, at this log density of unknown spots at each spot."""
+        log_null = log_null[self.rows]
+        if number not in self._searches:
+            probability, prior = self.priors[number]
+            self._searches[number] = Search(
+                index=self.index,
+                decoys=self.decoys,
+                observed=self.observed,
+                pairs=self.pairs,
+                hypotheses=propose(self.index, self.observed, self.pairs, prior),
+                lattices=self.nets.given(prior, self.resemblance, self.observed),
+                prior=prior,
+                log_null=log_null,
+                rings=self.rings,
+                log_weight=math.log(probability),
+                certain=self.certain,
+            )
+        return replace(self._searches[number], log_null=log_null)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Sets of grains that may explain a frame."""
+
+    problem: Problem
+    log_null: FloatArray
+    """Log density at each spot of one unknown spot anywhere; (n_spots,)."""
+    sets: tuple[_Set, ...]
+    """The best first; none if there is nothing to be sought."""
+    grains: tuple[Grain, ...]
+    """Of the best set, with all their spots but without probabilities, in falling order of score."""
+
+
+def explain_spots(
+    spots: Spots,
+    references: Sequence[Reflections],
+    *,
+    priors: Sequence[tuple[float, Distortion]],
+    n_decoys: int,
+    certain: tuple[int, ...] = (),
+    visibility: Callable[[FloatArray], FloatArray] | None = None,
+) -> Explanation:
+    """Find the set of grains that explains a frame best, and how sure each is; the parameters are those of ``Problem``.
 
     Returns
     -------
     Explanation
         No grains if none is likelier than unknown spots.
     """
-    index, decoys = build_seed_index(references), build_decoy_index(references, n_decoys=n_decoys)
-    every = observe(spots, visibility=visibility)
-    log_null = _log_null(spots, every)
-    resemblance = build_resemblance(references, n_decoys=n_decoys)
-    rings = tuple(make_ring_set(reflections) for reflections in references)
-    if len(index) == 0 or len(spots) < 2:
-        return Explanation((), priors[0][1], priors[0][1], log_null, certain, rings=rings)
-    rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
-    observed = take(every, rows)
-    pairs = make_pairs(observed)
-    nets = find_lattices(observed, pairs)
+    problem = Problem(spots, references, priors=priors, n_decoys=n_decoys, certain=certain, visibility=visibility)
+    return judge_grains(seek_grains(problem))
+
+
+def seek_grains(problem: Problem, combinations: Collection[int] = ()) -> Sought:
+    """Find the sets of grains that explain a frame best.
+
+    Parameters
+    ----------
+    problem
+        Spots and structures.
+    combinations
+        Rows of spots that speak for no grain, for they are sums or differences of two others.
+    """
+    log_null = _log_null(flag_combinations(problem.spots, combinations), problem.every)
+    if len(problem.index) == 0 or len(problem.spots) < 2:
+        return Sought(problem, log_null, (), ())
     sets: list[_Set] = []
-    for probability, prior in priors:
-        hypotheses, lattices = propose(index, observed, pairs, prior), nets.given(prior, resemblance, observed)
-        weight = math.log(probability)
-        search = Search(
-            index, decoys, observed, pairs, hypotheses, lattices, prior, log_null[rows], rings, weight, certain
-        )
+    for number in range(len(problem.priors)):
+        search = problem.search(number, log_null)
         sets += _explore(search, least=max((one.score for one in sets), default=-math.inf) - HOPELESS)
         sets.sort(key=lambda one: -one.score)
         if _is_understood(sets[0]):
             break
-    best = sets[0]
-    grains = [_finish(grain, references, rows) for grain in _judge(sets, len(references))]
+    grains = [_finish(grain, problem) for grain in sets[0].grains]
+    return Sought(problem, log_null, tuple(sets), tuple(_join_all(grains, problem)))
+
+
+def judge_grains(sought: Sought) -> Explanation:
+    """Give each grain of the best set its probabilities."""
+    problem, sets = sought.problem, sought.sets
+    if not sets:
+        prior = problem.priors[0][1]
+        return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
-    rivals = {reference: _finish(one, references, rows) for reference, one in leaders.items()}
+    judged = zip(sought.grains, _judge(sets, len(problem.references)), strict=True)
     return Explanation(
-        grains=tuple(_join_all(grains, references, every)),
-        prior=best.search.prior,
-        distortion=best.distortion,
-        log_null=log_null,
-        certain=certain,
-        single_share=best.single_share,
-        rings=rings,
-        rivals=rivals,
-        score=best.score,
+        grains=tuple(replace(grain, probabilities=probabilities) for grain, probabilities in judged),
+        prior=sets[0].search.prior,
+        distortion=sets[0].distortion,
+        log_null=sought.log_null,
+        certain=problem.certain,
+        single_share=sets[0].single_share,
+        rings=problem.rings,
+        rivals={reference: _finish(one, problem) for reference, one in leaders.items()},
+        score=sets[0].score,
     )
 
 
@@ -201,14 +284,14 @@ def _is_understood(one: _Set) -> bool:
     return len(listed) > 1 and sum(int(spot) in explained for spot in strongest) > 0.6 * len(strongest)
 
 
-def _join_all(grains: Sequence[Grain], references: Sequence[Reflections], observed: Observed) -> list[Grain]:
+def _join_all(grains: Sequence[Grain], problem: Problem) -> list[Grain]:
     """Let each grain of a phase, the strongest first, take the free spots on its net."""
     joined = list(grains)
     for number, grain in enumerate(grains):
-        structure = references[grain.reference].structure if grain.reference != UNLISTED else None
+        structure = problem.references[grain.reference].structure if grain.reference != UNLISTED else None
         if structure is not None:
             taken = {spot for one in joined for spot in one.spots}
-            joined[number] = join_spots(grain, structure, observed, taken)
+            joined[number] = join_spots(grain, structure, problem.every, taken)
     return joined
 
 
@@ -217,10 +300,10 @@ def _leaders(sets: Sequence[_Set]) -> list[Grain]:
     return [grain for one in sets for grain in one.grains[::-1] if grain.reference != UNLISTED]
 
 
-def _finish(grain: Grain, references: Sequence[Reflections], rows: IntArray) -> Grain:
+def _finish(grain: Grain, problem: Problem) -> Grain:
     """Write a grain with the rows of all spots, and its zone in the standard setting."""
-    grain = replace(grain, spots=tuple(int(rows[spot]) for spot in grain.spots))
-    structure = references[grain.reference].structure if grain.reference != UNLISTED else None
+    grain = replace(grain, spots=tuple(int(problem.rows[spot]) for spot in grain.spots))
+    structure = problem.references[grain.reference].structure if grain.reference != UNLISTED else None
     if structure is None or grain.zone_axis is None:
         return grain
     axis, hkl = standard_zone(structure, np.array(grain.zone_axis), np.array(grain.hkl))
@@ -446,8 +529,8 @@ def _make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
     return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
 
 
-def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
-    """Give each grain of the best set its probabilities, the strongest first.
+def _judge(sets: Sequence[_Set], n_references: int) -> list[FloatArray]:
+    """Probabilities of each grain of the best set, the strongest first.
 
     What leads a set of its own is weighed by the sets; all else by the odds for the grain alone. Each further grain of
     a phase makes it less likely that plain lattices happen to look like it; but a phase that is on no list and
@@ -456,20 +539,20 @@ def _judge(sets: Sequence[_Set], n_references: int) -> list[Grain]:
     search, grains = sets[0].search, sets[0].grains
     weights = odds_of(TRUST * np.array([one.score - sets[0].score for one in sets]))
     odds = [_odds(sets, number, n_references) for number in range(len(grains))]
-    judged: list[Grain] = []
+    judged: list[FloatArray] = []
     for number, grain in enumerate(grains):
         of_list, decoys, plain = odds[number]
         sisters = _sisters(grains, number)
         elder = [judged[other] for other in sisters if other < number]
         if elder:
             own = of_list[grain.reference]
-            probabilities = elder[0].probabilities * own / (own + decoys + plain)
+            probabilities = elder[0] * own / (own + decoys + plain)
         else:
             for other in sisters:
                 plain *= odds[other][2] / (odds[other][0][grain.reference] + odds[other][2])
             of_list, plain = _with_sets(of_list, plain, grain, sets, weights, _claims(search, grain))
             probabilities = of_list / (of_list.sum() + decoys + plain) / (1.0 + _odds_of_siblings(sets[0], grain))
-        judged.append(replace(grain, probabilities=probabilities))
+        judged.append(probabilities)
     return judged
 
 
