@@ -22,6 +22,8 @@ _SAMPLE = 20_000
 # A zone with fewer bins than this can be crowded with spots; its law follows that of the others.
 _OWN_LAW_BINS = 2_000
 _BLOCK_ROWS = 64
+# From the first cell of a block to each of its four.
+_DOWN, _ACROSS = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
 
 
 @dataclass(frozen=True)
@@ -39,66 +41,93 @@ def find_blocks(
 ) -> tuple[Mask, list[Law]]:
     """Bins of all blocks that exceed their threshold, and the laws that these came from.
 
-    ``grid`` holds the means of blocks that do not overlap; the tested blocks, four cells each, overlap by half.
+    ``grid`` holds the means of cells that do not overlap; the tested blocks, four cells each, overlap by half.
     """
     found = np.zeros(window.whitened.shape, bool)
     grid = window.whitened
     laws = []
     for side in levels:
-        cell = max(side // 2, 1)
-        means = grid if side == 1 else _mean_of_four(grid, 1)
-        law = _measure_law(means, window, side, noise_shape * independent_bins(side, windowed=windowed))
-        rows, cols = _bright_blocks(means, window, law, false_spots)
-        if side > 1:
-            rows, cols = _cells_of_blocks(rows, cols)
+        law = _measure_law(grid, window, side, noise_shape * independent_bins(side, windowed=windowed))
+        rows, cols = _cells_of_bright_blocks(grid, window, law, false_spots)
         if len(rows):
             if grid is window.whitened:
                 grid = grid.copy()
             grid[rows, cols] = 1.0
-            _mark(found, rows, cols, cell)
+            _mark(found, rows, cols, max(side // 2, 1))
         if side > 1:
-            grid = _mean_of_four(grid, 2)
+            grid = _mean_of_four(grid)
         laws.append(law)
     return found, laws
 
 
-def _mean_of_four(grid: Image, step: int) -> Image:
-    """Mean of each 2 x 2 cells, at every place or at every other one."""
-    rows, cols = (n - 1 for n in grid.shape)
-    mean = np.empty((-(-rows // step), -(-cols // step)), np.float32)
-    for start in range(0, len(mean), _BLOCK_ROWS):
-        first, end = start * step, min((start + _BLOCK_ROWS) * step, rows)
-        block = grid[first:end:step] + grid[first + 1 : end + 1 : step]
-        out = mean[start : start + len(block)]
-        np.add(block[:, :cols:step], block[:, 1 : cols + 1 : step], out=out)
+def _mean_of_four(grid: Image) -> Image:
+    """Mean of each 2 x 2 cells, which do not overlap."""
+    rows, cols = (n // 2 for n in grid.shape)
+    mean = np.empty((rows, cols), np.float32)
+    for start in range(0, rows, _BLOCK_ROWS):
+        out = mean[start : start + _BLOCK_ROWS]
+        block = grid[2 * start : 2 * (start + len(out)), : 2 * cols]
+        block = block[::2] + block[1::2]
+        np.add(block[:, ::2], block[:, 1::2], out=out)
         out *= np.float32(0.25)
     return mean
 
 
-def _cells_of_blocks(rows: Array, cols: Array) -> tuple[Array, Array]:
-    """The four cells of each block, each cell once."""
-    cells = {(int(r) + dr, int(c) + dc) for r, c in zip(rows, cols, strict=True) for dr in (0, 1) for dc in (0, 1)}
-    unique = np.array(sorted(cells), int).reshape(-1, 2)
-    return unique[:, 0], unique[:, 1]
+def _block_means(grid: Image, rows: Array, cols: Array, side: int) -> Image:
+    """Means of the blocks with these first cells; (n,)."""
+    flat, width, first = grid.ravel(), grid.shape[1], rows * grid.shape[1] + cols
+    if side == 1:
+        return flat.take(first)
+    left, right = (flat.take(first + k) + flat.take(first + (width + k)) for k in (0, 1))
+    means: Image = (left + right) * np.float32(0.25)
+    return means
+
+
+def _sampled_means(grid: Image, side: int, step: int) -> Image:
+    """Means of the blocks in every so many rows and columns."""
+    if side == 1:
+        return grid[::step, ::step]
+    upper, lower = (grid[k : grid.shape[0] - 1 + k : step] for k in (0, 1))
+    column = upper + lower
+    left, right = (column[:, k : grid.shape[1] - 1 + k : step] for k in (0, 1))
+    means: Image = (left + right) * np.float32(0.25)
+    return means
 
 
 def _mark(found: Mask, rows: Array, cols: Array, cell: int) -> None:
     """Mark the bins of cells, in place."""
-    if cell == 1:
-        found[rows, cols] = True
-        return
-    for r, c in zip(rows * cell, cols * cell, strict=True):
-        found[r : r + cell, c : c + cell] = True
+    inside = np.arange(cell)
+    found[(rows * cell)[:, None, None] + inside[:, None], (cols * cell)[:, None, None] + inside] = True
 
 
-def _bright_blocks(means: Image, window: Window, law: Law, false_spots: float) -> tuple[Array, Array]:
-    """Blocks above the threshold of their zone, as indices into ``means``."""
+def _cells_of_bright_blocks(grid: Image, window: Window, law: Law, false_spots: float) -> tuple[Array, Array]:
+    """Rows and columns of the cells, each once, of all blocks above the threshold of their zone.
+
+    A mean of four exceeds a threshold only where one of the four does: the other blocks need not be worked out.
+    """
     per_test = np.log(false_spots / law.n_tests)
     limits = np.array([threshold(per_test, mean=m, shape=s) for m, s in zip(law.means, law.shapes, strict=True)])
     # Flat: several times quicker than looking for pairs of indices.
-    rows, cols = np.divmod(np.flatnonzero(means > np.float32(limits.min())), means.shape[1])
-    bright = means[rows, cols] > limits[zone_of(window, *_middle(rows, cols, law.side))]
-    return rows[bright], cols[bright]
+    rows, cols = np.divmod(np.flatnonzero(grid > np.float32(limits.min())), grid.shape[1])
+    if law.side > 1:
+        rows, cols = _blocks_around(rows, cols, grid.shape)
+    above = _block_means(grid, rows, cols, law.side) > limits[zone_of(window, *_middle(rows, cols, law.side))]
+    rows, cols = rows[above], cols[above]
+    return (rows, cols) if law.side == 1 else _cells_of_blocks(rows, cols, grid.shape[1])
+
+
+def _blocks_around(rows: Array, cols: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """First cells of the blocks that hold these cells; a block can come several times."""
+    rows, cols = (np.concatenate([a - step for step in steps]) for a, steps in ((rows, _DOWN), (cols, _ACROSS)))
+    whole = (rows >= 0) & (cols >= 0) & (rows + 1 < shape[0]) & (cols + 1 < shape[1])
+    return rows[whole], cols[whole]
+
+
+def _cells_of_blocks(rows: Array, cols: Array, width: int) -> tuple[Array, Array]:
+    """The four cells of each block, each cell once."""
+    cells = (rows * width + cols)[:, None] + _DOWN * width + _ACROSS
+    unique_rows, unique_cols = np.divmod(np.unique(cells), width)
+    return unique_rows, unique_cols
 
 
 def zone_of(window: Window, row: Array | int, col: Array | int) -> Array:
@@ -117,10 +146,10 @@ def _middle(rows: Array, cols: Array, side: int) -> tuple[Array, Array]:
     return rows * cell + (side - 1) / 2, cols * cell + (side - 1) / 2
 
 
-def _measure_law(means: Image, window: Window, side: int, independent_shape: float) -> Law:
+def _measure_law(grid: Image, window: Window, side: int, independent_shape: float) -> Law:
     """Noise law of one level in each zone, from a sample of its blocks."""
-    sample = _sample_of(window.layout, means.shape, side)
-    groups = np.split(means.ravel().take(sample.places), sample.ends[:-1])
+    sample = _sample_of(window.layout, grid.shape, side)
+    groups = np.split(_sampled_means(grid, side, sample.step).take(sample.places), sample.ends[:-1])
     laws = np.array([measure_noise_law(group, independent_shape=independent_shape) for group in groups])
     # A zone with few bins can be crowded with spots; it follows the others.
     weight = np.array([len(group) for group in groups]) * sample.step**2 / _OWN_LAW_BINS
@@ -133,7 +162,7 @@ class _Sample:
     """Some blocks of a level, those of each zone together."""
 
     places: Array
-    """Flat indices into the block means."""
+    """Flat indices into the sampled block means."""
     ends: Array
     """Of the zones, in ``places``; (_N_ZONES,)."""
     step: int
@@ -142,7 +171,8 @@ class _Sample:
 
 # The same for all frames of a series.
 @lru_cache(maxsize=32)
-def _sample_of(layout: Layout, shape: tuple[int, int], side: int) -> _Sample:
+def _sample_of(layout: Layout, grid_shape: tuple[int, int], side: int) -> _Sample:
+    shape = grid_shape if side == 1 else (grid_shape[0] - 1, grid_shape[1] - 1)
     step = max(1, int((shape[0] * shape[1] / (_SAMPLE * _N_ZONES)) ** 0.5))
     rows, cols = (np.arange(0, n, step) for n in shape)
     row, col = _middle(rows[:, None], cols, side)
@@ -150,6 +180,5 @@ def _sample_of(layout: Layout, shape: tuple[int, int], side: int) -> _Sample:
     reach = side * layout.step
     inside = (g > layout.g_low + reach) & (g < layout.g_high - reach)
     zones = _zone_at(g[inside], layout)
-    places = (rows[:, None] * shape[1] + cols)[inside].astype(np.int32)
     ends = np.cumsum(np.bincount(zones, minlength=_N_ZONES))
-    return _Sample(places[np.argsort(zones, kind="stable")], ends, step)
+    return _Sample(np.flatnonzero(inside)[np.argsort(zones, kind="stable")], ends, step)

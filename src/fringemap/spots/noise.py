@@ -46,13 +46,20 @@ def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float
     """
     if len(values) < _FEW:
         return 1.0, independent_shape
-    low, middle = np.quantile(values, [_LOW, _MIDDLE])
+    low, middle = _quantiles(values, _LOW, _MIDDLE)
     if not low > 0:
         return 1.0, independent_shape
     shape = float(np.interp(-np.log(middle / low), -_log_ratios(), _SHAPES))
     shape = min(shape, independent_shape)
-    mean = float(middle) * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
+    mean = middle * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
     return mean, shape
+
+
+def _quantiles(values: Array, *shares: float) -> tuple[float, ...]:
+    """As numpy's, but by sorting, which processors do several times quicker than selecting."""
+    rising, last = np.sort(values), len(values) - 1
+    pairs = ((int(share * last), share * last % 1.0) for share in shares)
+    return tuple(float(rising[k]) * (1.0 - part) + float(rising[min(k + 1, last)]) * part for k, part in pairs)
 
 
 @lru_cache(maxsize=1)
