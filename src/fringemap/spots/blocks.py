@@ -77,7 +77,7 @@ def _block_means(grid: Image, rows: Array, cols: Array, side: int) -> Image:
     """Means of the blocks with these first cells; (n,)."""
     flat, width, first = grid.ravel(), grid.shape[1], rows * grid.shape[1] + cols
     if side == 1:
-        return flat.take(first)
+        return grid[rows, cols]
     left, right = (flat.take(first + k) + flat.take(first + (width + k)) for k in (0, 1))
     means: Image = (left + right) * np.float32(0.25)
     return means

@@ -14,7 +14,7 @@ import numpy as np
 from fringemap.spectrum import bin_size, under_hann
 from fringemap.spots.blocks import find_blocks
 from fringemap.spots.candidates import Candidates
-from fringemap.spots.peaks import components, drop_lobes, keep_real_half, split_component
+from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.significance import score_peaks
 from fringemap.spots.window import cut_window
 
@@ -68,8 +68,7 @@ def _find_peaks(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[l
         noise_shape=diffractogram.noise_shape,
         windowed=diffractogram.windowed,
     )
-    peaks = [peak for box, component in components(found) for peak in split_component(window, box, component)]
-    peaks = [peak for peak in keep_real_half(peaks) if peak.width < _WIDEST * max(width, 2.0)]
+    peaks = [peak for peak in keep_real_half(find_peaks(window, found)) if peak.width < _WIDEST * max(width, 2.0)]
     return drop_lobes(peaks), window, laws
 
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
-from skimage.segmentation import watershed
+
+from fringemap.spots.basins import Terrain, climb, find_passes, flood, join_shallow
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Mask
+    from collections.abc import Sequence
+
+    from fringemap.records import Array, IntArray, Mask
     from fringemap.spots.window import Window
 
 # Found bins are grouped on cells of this side: what lies nearer is looked at together.
@@ -43,122 +46,148 @@ class Peak:
     merged: bool
 
 
-def components(found: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
-    """Groups of found bins that touch on a grid of coarse cells, each as a box with a margin and a mask in it."""
-    shape = tuple(-(-n // _CELL) * _CELL for n in found.shape)
-    padded = np.zeros(shape, bool)
-    padded[: found.shape[0], : found.shape[1]] = found
-    # Four neighbouring truth values are one 32-bit number.
-    coarse = (padded.view(np.uint32) != 0).reshape(shape[0] // _CELL, _CELL, shape[1] // _CELL).any(axis=1)
+@dataclass(frozen=True)
+class _Bins:
+    """Found bins, n in all."""
+
+    row: IntArray
+    """Counted from the corner of the window; (n,)."""
+    col: IntArray
+    group: IntArray
+    excess: Array
+    """Whitened power over the background's, not below 0; (n,)."""
+
+
+def find_peaks(window: Window, found: Mask) -> list[Peak]:
+    """Spots among found bins: basins of a watershed of smoothed power whose valleys are deep enough.
+
+    Parameters
+    ----------
+    found
+        Bins of the window; they form a group where they touch on a grid of coarse cells.
+    """
+    bins, boxes = _group(window, found)
+    if len(boxes) == 0:
+        return []
+    sigma = np.maximum(0.7, 0.2 * _effective_area(bins.excess, bins.group, len(boxes)) ** 0.5)
+    terrain = _smooth(window, bins, boxes, sigma)
+    region, summit = climb(terrain)
+    owner, marked = _basins(terrain, region, summit, 4 * np.pi * sigma**2)
+    spots = np.flatnonzero(marked & (owner == np.arange(len(owner))))
+    number = np.full(len(owner), -1)
+    number[spots] = np.arange(len(spots))
+    spot_of_region = number[owner]
+    # The last one written is the highest.
+    rising = np.argsort(terrain.height[terrain.place[summit]])
+    rising = rising[spot_of_region[rising] >= 0]
+    top = np.zeros(len(spots), int)
+    top[spot_of_region[rising]] = summit[rising]
+    return _measure(window, bins, spot_of_region[region], top, terrain.height[terrain.place[top]], sigma)
+
+
+def _group(window: Window, found: Mask) -> tuple[_Bins, list[tuple[slice, slice]]]:
+    """Found bins by group, and the box of coarse cells of each group."""
+    shape = tuple(-(-n // _CELL) for n in found.shape)
+    flat = np.flatnonzero(found)
+    # Quicker than divmod.
+    row = flat // found.shape[1]
+    col = flat - row * found.shape[1]
+    coarse = np.zeros(shape, bool)
+    coarse[row // _CELL, col // _CELL] = True
     labels, _ = scipy.ndimage.label(coarse, np.ones((3, 3)))
-    groups = []
-    for label, cells in enumerate(scipy.ndimage.find_objects(labels), start=1):
-        inner = tuple(slice(side.start * _CELL, side.stop * _CELL) for side in cells)
-        own = np.kron(labels[cells] == label, np.ones((_CELL, _CELL), bool)).astype(bool)
+    group = labels.ravel().take(row // _CELL * shape[1] + col // _CELL) - 1
+    excess = np.maximum(window.whitened.ravel().take(flat).astype(np.float64) - 1.0, 0.0)
+    return _Bins(row, col, group, excess), scipy.ndimage.find_objects(labels)
+
+
+def _effective_area(excess: Array, number: IntArray, n: int) -> Array:
+    """Bins over which the energy of each of n is spread: (sum E)² / sum E²; 4 pi s² for a Gaussian of deviation s."""
+    sums, squares = (np.bincount(number, weights=x, minlength=n) for x in (excess, excess * excess))
+    area: Array = np.where(squares > 0, sums**2 / np.maximum(squares, 1e-300), 1.0)
+    return area
+
+
+def _smooth(window: Window, bins: _Bins, boxes: Sequence[tuple[slice, slice]], sigma: Array) -> Terrain:
+    """Smoothed power over the background's, each group in a frame of its own."""
+    corners, sizes = np.zeros((len(boxes), 2), int), np.zeros((len(boxes), 2), int)
+    pieces = []
+    for k, box in enumerate(boxes):
         # A margin of one cell, so that smoothing sees what lies around.
-        top, left = (max(side.start - _CELL, 0) for side in inner)
-        box = (
-            slice(top, min(inner[0].stop + _CELL, found.shape[0])),
-            slice(left, min(inner[1].stop + _CELL, found.shape[1])),
-        )
-        component = np.zeros(found[box].shape, bool)
-        part = component[inner[0].start - top : inner[0].stop - top, inner[1].start - left : inner[1].stop - left]
-        part |= (own & padded[inner])[: part.shape[0], : part.shape[1]]
-        groups.append((box, component))
-    return groups
+        low = [max((side.start - 1) * _CELL, 0) for side in box]
+        high = [min((side.stop + 1) * _CELL, n) for side, n in zip(box, window.whitened.shape, strict=True)]
+        smooth = np.full((high[0] - low[0] + 2, high[1] - low[1] + 2), -np.inf, np.float32)
+        around = window.whitened[low[0] : high[0], low[1] : high[1]]
+        scipy.ndimage.gaussian_filter(around, sigma[k], mode="nearest", output=smooth[1:-1, 1:-1])
+        corners[k], sizes[k] = low, smooth.shape
+        pieces.append(smooth.ravel())
+    first = np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)
+    next_row = sizes[bins.group, 1]
+    place = first[bins.group] + (bins.row - corners[bins.group, 0] + 1) * next_row
+    place += bins.col - corners[bins.group, 1] + 1
+    return Terrain(np.concatenate(pieces) - np.float32(1.0), place, next_row, bins.group)
 
 
-def split_component(window: Window, box: tuple[slice, slice], component: Mask) -> list[Peak]:
-    """Spots of one connected component: basins of a watershed whose valleys are deep enough."""
-    excess = np.where(component, np.maximum(window.whitened[box] - 1.0, 0.0), 0.0).astype(np.float64)
-    sigma = max(0.7, 0.2 * _effective_area(excess) ** 0.5)
-    smooth = scipy.ndimage.gaussian_filter(window.whitened[box].astype(np.float64) - 1.0, sigma, mode="nearest")
-    n_smoothed = 4 * np.pi * sigma**2
-    basins = _merge_shallow(_basins(smooth, component, n_smoothed=n_smoothed), smooth, n_smoothed=n_smoothed)
-    numbers = np.unique(basins[component])
-    origin_row, origin_col = box[0].start + window.layout.first_row, box[1].start + window.layout.first_col
-    peaks = []
-    for number in numbers[numbers > 0]:
-        own = np.where(basins == number, excess, 0.0)
-        row, col = np.unravel_index(int(np.argmax(np.where(basins == number, smooth, -np.inf))), smooth.shape)
-        centre_row, centre_col = _centroid(own, int(row), int(col), reach=max(1, round(2 * sigma)))
-        width = 2.355 * (_effective_area(own) / (4 * np.pi)) ** 0.5
-        height = float(smooth[row, col])
-        energy, shared = float(own.sum()), len(numbers) > 1
-        peaks.append(Peak(centre_row + origin_row, centre_col + origin_col, max(width, 1.0), height, energy, shared))
-    return peaks
-
-
-def _effective_area(excess: Array) -> float:
-    """Bins over which the energy is spread: (sum E)² / sum E²; 4 pi s² for a Gaussian of standard deviation s."""
-    squares = float(np.sum(excess**2))
-    return float(np.sum(excess)) ** 2 / squares if squares > 0 else 1.0
-
-
-def _centroid(excess: Array, row: int, col: int, *, reach: int) -> tuple[float, float]:
-    rows = slice(max(row - reach, 0), row + reach + 1)
-    cols = slice(max(col - reach, 0), col + reach + 1)
-    part = excess[rows, cols]
-    total = part.sum()
-    if total <= 0:
-        return float(row), float(col)
-    r = np.arange(rows.start, rows.start + part.shape[0])
-    c = np.arange(cols.start, cols.start + part.shape[1])
-    return float(part.sum(axis=1) @ r / total), float(part.sum(axis=0) @ c / total)
-
-
-def _basins(smooth: Array, component: Mask, *, n_smoothed: float) -> Array:
-    """Watershed of the component from each local maximum that noise does not make; 0 outside."""
-    maxima = (scipy.ndimage.maximum_filter(smooth, 3, mode="nearest") == smooth) & component
-    high = maxima & (smooth > min(_LEAST_SIGMA / n_smoothed**0.5, 0.999 * float(smooth[component].max())))
-    maxima = high if high.any() else maxima
-    markers, n = scipy.ndimage.label(maxima, np.ones((3, 3)))
-    if n == 1:
-        return component.astype(np.int32)
-    basins: Array = watershed(-smooth, markers, mask=component)  # type: ignore[no-untyped-call]
-    return basins
-
-
-def _merge_shallow(basins: Array, smooth: Array, *, n_smoothed: float) -> Array:
-    """Join each basin to the higher neighbour from which no deep valley parts it.
+def _basins(terrain: Terrain, region: IntArray, summit: IntArray, n_smoothed: Array) -> tuple[IntArray, Mask]:
+    """Basin, named by one of its regions, that each region belongs to, and which regions have a summit of their own.
 
     A height A over noise of mean 1 has a standard deviation of about sqrt(2 A + 1) in one bin, less by the square root
     of the number of bins that the smoothing averages.
     """
-    n = int(basins.max())
-    if n < 2:
-        return basins
-    basins = basins.copy()
-    heights = np.full(n + 1, -np.inf)
-    np.maximum.at(heights, basins.ravel(), smooth.ravel())
-    saddles = _saddles(basins, smooth, n)
-    for lower in np.argsort(heights[1:]) + 1:
-        higher = int(np.argmax(saddles[lower]))
-        saddle = saddles[lower, higher]
-        if not np.isfinite(saddle):
-            continue
-        noise = (max(2 * heights[lower] + 1, 1.0) / n_smoothed) ** 0.5
-        depth = heights[lower] - saddle
-        if depth < max(_VALLEY * heights[lower], _VALLEY_SIGMA * noise):
-            basins[basins == lower] = higher
-            joined = np.maximum(saddles[lower], saddles[higher])
-            saddles[higher], saddles[:, higher] = joined, joined
-            heights[higher] = max(heights[higher], heights[lower])
-        saddles[lower], saddles[:, lower] = -np.inf, -np.inf
-        np.fill_diagonal(saddles, -np.inf)
-    return basins
+    group, height = terrain.group[summit], terrain.height[terrain.place[summit]]
+    marked = _marked(terrain, summit, n_smoothed)
+    passes = find_passes(terrain, region)
+    owner = flood(passes, marked)
+    noise = np.sqrt(np.maximum(2 * height + 1, 1.0) / n_smoothed[group])
+    owner = join_shallow(passes.between(owner), height, np.maximum(_VALLEY * height, _VALLEY_SIGMA * noise))[owner]
+    # The only summit of a group owns all of it, islands of bins as well.
+    only = np.zeros(len(n_smoothed), int)
+    only[group[marked]] = np.flatnonzero(marked)
+    alone = np.bincount(group, weights=marked, minlength=len(n_smoothed)) == 1
+    return np.where(alone[group], only[group], owner), marked
 
 
-def _saddles(basins: Array, smooth: Array, n: int) -> Array:
-    """Highest pass between each two basins; -inf where they do not touch; (n + 1, n + 1)."""
-    saddles = np.full((n + 1, n + 1), -np.inf)
-    for axis in (0, 1):
-        one, other = (np.take(basins, range(k, basins.shape[axis] - 1 + k), axis) for k in (0, 1))
-        pass_height = np.minimum(*(np.take(smooth, range(k, basins.shape[axis] - 1 + k), axis) for k in (0, 1)))
-        border = (one != other) & (one > 0) & (other > 0)
-        for a, b in ((one, other), (other, one)):
-            np.maximum.at(saddles, (a[border], b[border]), pass_height[border])
-    return saddles
+def _marked(terrain: Terrain, summit: IntArray, n_smoothed: Array) -> Mask:
+    """Summits, from which a basin can start: maxima that noise does not make; if a group has none, all its maxima."""
+    place, down, group = terrain.place[summit], terrain.next_row[summit], terrain.group[summit]
+    height = terrain.height[place]
+    around = np.stack([terrain.height[place + k * down + c] for k in (-1, 0, 1) for c in (-1, 0, 1)])
+    maximum = height == around.max(axis=0)
+    highest = np.full(len(n_smoothed), -np.inf)
+    np.maximum.at(highest, group, height)
+    high = maximum & (height > np.minimum(_LEAST_SIGMA / np.sqrt(n_smoothed), 0.999 * highest)[group])
+    any_high = np.bincount(group, weights=high, minlength=len(n_smoothed)) > 0
+    marked: Mask = np.where(any_high[group], high, maximum)
+    return marked
+
+
+def _measure(window: Window, bins: _Bins, spot: IntArray, top: IntArray, height: Array, sigma: Array) -> list[Peak]:
+    """Position, width and energy of each spot from its bins.
+
+    Parameters
+    ----------
+    spot
+        Number of the spot of each bin, -1 for none.
+    top, height
+        Highest bin of each spot, and its height.
+    """
+    n, group = len(top), bins.group[top]
+    inside = np.flatnonzero(spot >= 0)
+    spot, excess = spot[inside], bins.excess[inside]
+    away = [x[inside] - x[top][spot] for x in (bins.row, bins.col)]
+    reach = np.maximum(1, np.rint(2 * sigma[group])).astype(int)[spot]
+    near = np.flatnonzero((np.abs(away[0]) <= reach) & (np.abs(away[1]) <= reach))
+    total = np.maximum(np.bincount(spot[near], weights=excess[near], minlength=n), 1e-300)
+    row, col = (
+        x[top] + first + np.bincount(spot[near], weights=excess[near] * d[near], minlength=n) / total
+        for x, d, first in zip(
+            (bins.row, bins.col), away, (window.layout.first_row, window.layout.first_col), strict=True
+        )
+    )
+    width = np.maximum(2.355 * np.sqrt(_effective_area(excess, spot, n) / (4 * np.pi)), 1.0)
+    energy = np.bincount(spot, weights=excess, minlength=n)
+    merged = np.bincount(group, minlength=len(sigma))[group] > 1
+    columns = (row, col, width, height, energy, merged)
+    return [Peak(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def keep_real_half(peaks: list[Peak]) -> list[Peak]:

@@ -11,7 +11,7 @@ import scipy.ndimage
 from fringemap.spots.candidates import Candidates
 from fringemap.spots.model import MARGIN, load_model, run_model
 from fringemap.spots.pattern import complete, make_pattern
-from fringemap.spots.peaks import components, drop_lobes, keep_real_half, split_component
+from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.window import cut_window
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def _corner(window: Window) -> tuple[int, int]:
 
 
 def _peaks(window: Window, found: Mask) -> list[Peak]:
-    peaks = [peak for box, component in components(found) for peak in split_component(window, box, component)]
-    return drop_lobes(keep_real_half(peaks))
+    return drop_lobes(keep_real_half(find_peaks(window, found)))
 
 
 def _logit_near(logit: Image, pattern: Pattern, peak: Peak) -> float:
