@@ -8,7 +8,7 @@ import pytest
 from fringemap.simulate import Amorphous, Microscope, Scene, expected_noise_power
 from fringemap.spectrum import compute_diffractogram, frequency_axes, whiten
 from fringemap.spectrum.axes import part_within
-from fringemap.spectrum.background import estimate_background, polar_grid
+from fringemap.spectrum.background import _count_levels, _sampled_rows, estimate_background, polar_grid
 from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of, thon_frame, wave_at, waves_frame, white_frame
 
 SHAPES = [(256, 256), (1000, 768), (2048, 512), (513, 257), (255, 301)]
@@ -143,3 +143,26 @@ def test_frames_of_odd_proportions_get_a_finite_positive_background(shape, rng):
     assert np.isfinite(diffractogram.background).all()
     assert (diffractogram.background > 0).all()
     assert np.isfinite(whiten(diffractogram)).all()
+
+
+@pytest.mark.parametrize(("shape", "group"), [((64, 50), 1), ((1030, 1030), 2)])
+def test_levels_are_counted_as_one_by_one(shape, group, rng):
+    power = rng.exponential(size=(shape[0], shape[1] // 2 + 1)).astype(np.float32)
+    part = part_within(shape, scale_of(), d_min_angstrom=None)
+    grid = polar_grid(shape, scale_of(), part)
+    counts = _count_levels(power, grid, part, np.zeros(grid.n_rings), workers=2)
+    sampled = _sampled_rows(part)
+    ring, sector = np.divmod(grid.cell[sampled], 30)
+    level = np.clip(3 * np.log(power[sampled]) + 12, 0, 25).astype(int)
+    rings, sectors = np.zeros_like(counts.rings), np.zeros_like(counts.sectors)
+    np.add.at(rings, (ring, level), 1)
+    np.add.at(sectors, (ring // group, sector, level), 1)
+    # A logarithm on the edge of a step may fall to either side.
+    assert np.abs(counts.rings - rings).sum() <= 4
+    assert np.abs(counts.sectors - sectors).sum() <= 4
+
+
+def test_threads_do_not_change_the_background(rng):
+    frame = white_frame((700, 300), rng)
+    alone, shared = (compute_diffractogram(frame, workers=n).background for n in (1, 2))
+    np.testing.assert_array_equal(alone, shared)

@@ -7,6 +7,7 @@ from the medians of a polar grid: a spot fills a small part of its cell and lift
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ import scipy.special
 from fringemap.spectrum.axes import bin_size, frequency_axes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from fringemap.records import Array, Image, Scale
@@ -32,6 +35,8 @@ _N_LEVELS = 26
 # Rows of bins whose levels are counted: all of those near the centre, and about so many over the whole height.
 _ROWS_NEAR = 128
 _ROWS_ENOUGH = 800
+# Rows that are counted at a time: their levels stay in the processor's cache.
+_COUNTED_ROWS = 128
 # Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_RINGS = 3
@@ -117,8 +122,8 @@ def estimate_background(
     its own. The median of the gamma law turns medians into means.
     """
     grid = polar_grid(frame_shape, scale, part)
-    guess = _guess_rings(power, grid, part)
-    counts = _count_levels(power, grid, part, guess)
+    guess = _guess_rings(power, grid, part, workers)
+    counts = _count_levels(power, grid, part, guess, workers)
     cells = _median_of_cells(counts, noise_shape)
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
@@ -132,14 +137,16 @@ def estimate_background(
     return background
 
 
-def _guess_rings(power: Image, grid: PolarGrid, part: Part) -> Array:
+def _guess_rings(power: Image, grid: PolarGrid, part: Part, workers: int = 1) -> Array:
     """Mean log power of each ring, from a sample of rows: good to a factor of two; (n_rings,)."""
-    rows = part.rows()
-    rows = rows[:: max(1, len(rows) // 512)]
-    ring = grid.ring[rows, : part.n_cols].ravel()
-    log_power = np.log(np.maximum(power[rows, : part.n_cols].ravel(), _TINY))
-    n = np.bincount(ring, minlength=grid.n_rings)
-    total = np.bincount(ring, weights=log_power, minlength=grid.n_rings)
+    rows, n_cols = part.rows(), part.n_cols
+
+    def add_up(some: NDArray[np.int64]) -> tuple[Array, ...]:
+        ring = grid.ring[some, :n_cols].astype(np.int64).ravel()
+        log_power = np.log(np.maximum(power[some, :n_cols], _TINY))
+        return tuple(np.bincount(ring, weights, grid.n_rings) for weights in (None, log_power.ravel()))
+
+    n, total = _summed(add_up, rows[:: max(1, len(rows) // 512)], workers)
     # The zero frequency is empty; its ring follows the next.
     known = np.flatnonzero(n)[1:]
     guess = np.interp(np.arange(grid.n_rings), known, total[known] / n[known])
@@ -147,21 +154,64 @@ def _guess_rings(power: Image, grid: PolarGrid, part: Part) -> Array:
     return smooth
 
 
-def _count_levels(power: Image, grid: PolarGrid, part: Part, guess: Array) -> Array:
-    """How many bins of each cell lie in each step of log power around the guess; (n_rings, n_sectors, n_levels)."""
+def _summed(
+    add_up: Callable[[NDArray[np.int64]], tuple[Array, ...]], rows: NDArray[np.int64], workers: int
+) -> list[Array]:
+    """Sums over some rows, worked out for so many at a time as fit into the processor's cache."""
+    blocks = np.array_split(rows, max(1, len(rows) // _COUNTED_ROWS))
+    if workers == 1:
+        return _added(map(add_up, blocks))
+    with ThreadPoolExecutor(workers) as pool:
+        return _added(pool.map(add_up, blocks))
+
+
+def _added(parts: Iterator[tuple[Array, ...]]) -> list[Array]:
+    sums = list(next(parts))
+    for part in parts:
+        for total, more in zip(sums, part, strict=True):
+            total += more
+    return sums
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How many sampled bins lie in each step of log power around the guess for their ring."""
+
+    rings: Array
+    """(n_rings, n_levels)."""
+    sectors: Array
+    """Of the sectors of groups of rings: (n_groups, n_sectors, n_levels)."""
+    group: int
+    """Rings in a group."""
+
+
+def _count_levels(power: Image, grid: PolarGrid, part: Part, guess: Array, workers: int = 1) -> _Counts:
+    """Count the levels in rings and in sectors apart: a table of both would be longer than the list of bins."""
+    group = -(-grid.n_rings // _MOST_GROUPS)
+    # Where the counters of each cell's group begin.
+    sector = np.arange(grid.n_rings)[:, None] // group * _N_SECTORS + np.arange(_N_SECTORS)
+    first = sector.ravel() * _N_LEVELS
+    n_rings, n_sectors = grid.n_rings * _N_LEVELS, int(first[-1]) + _N_LEVELS
     offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
-    counts = np.zeros(grid.n_rings * _N_SECTORS * _N_LEVELS, np.int64)
-    sampled, n_cols = _sampled_rows(part), part.n_cols
-    for rows in np.array_split(sampled, max(1, len(sampled) // 64)):
-        level = np.log(np.maximum(power[rows, :n_cols], _TINY))
-        level *= np.float32(_STEPS_PER_E)
-        level -= offset[grid.ring[rows, :n_cols]]
-        np.clip(level, 0, _N_LEVELS - 1, out=level)
-        cell = grid.cell[rows, :n_cols] * _N_LEVELS
-        cell += level.astype(np.int32)
-        first, last = int(cell.min()), int(cell.max()) + 1
-        counts[first:last] += np.bincount(cell.ravel() - first, minlength=last - first)
-    return counts.reshape(grid.n_rings, _N_SECTORS, _N_LEVELS).astype(np.float32)
+
+    def add_up(rows: NDArray[np.int64]) -> tuple[Array, ...]:
+        ring = grid.ring[rows, : part.n_cols].astype(np.int64)
+        level = _levels(power[rows, : part.n_cols], offset.take(ring))
+        ring *= _N_LEVELS
+        ring += level
+        level += first.take(grid.cell[rows, : part.n_cols])
+        return np.bincount(ring.ravel(), None, n_rings), np.bincount(level.ravel(), None, n_sectors)
+
+    rings, sectors = (found.astype(np.float32) for found in _summed(add_up, _sampled_rows(part), workers))
+    return _Counts(rings.reshape(-1, _N_LEVELS), sectors.reshape(-1, _N_SECTORS, _N_LEVELS), group)
+
+
+def _levels(power: Image, offset: Image) -> NDArray[np.int64]:
+    """Step of log power that each bin lies in, counted from its offset."""
+    level = np.log(np.maximum(power, _TINY))
+    level *= np.float32(_STEPS_PER_E)
+    level -= offset
+    return np.clip(level, 0, _N_LEVELS - 1, out=level).astype(np.int64)
 
 
 def _sampled_rows(part: Part) -> NDArray[np.int64]:
@@ -173,18 +223,14 @@ def _sampled_rows(part: Part) -> NDArray[np.int64]:
     return sampled
 
 
-def _median_of_cells(counts: Array, noise_shape: float) -> Array:
+def _median_of_cells(counts: _Counts, noise_shape: float) -> Array:
     """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
-    whole = counts.sum(axis=1)
-    ring_median, _ = _median_of_levels(_pool(whole, _POOLED_RINGS, axis=0, mode="nearest"))
-    own_median, n = _median_of_levels(whole)
+    ring_median, _ = _median_of_levels(_pool(counts.rings, _POOLED_RINGS, axis=0, mode="nearest"))
+    own_median, n = _median_of_levels(counts.rings)
     # Thon rings can be as fine as a few bins: a ring with enough bins speaks for itself.
     ring_median = np.where(n > _OWN_RING_BINS, own_median, ring_median)
-    group = -(-len(counts) // _MOST_GROUPS)
-    padded = np.pad(counts, ((0, -len(counts) % group), (0, 0), (0, 0)))
-    grouped = padded.reshape(-1, group, *counts.shape[1:]).sum(axis=1)
-    departure = _shrunk_departure(_pool(grouped, _POOLED_RINGS, axis=0, mode="nearest"), noise_shape)
-    median: Array = ring_median[:, None] + np.repeat(departure, group, axis=0)[: len(counts)]
+    departure = _shrunk_departure(_pool(counts.sectors, _POOLED_RINGS, axis=0, mode="nearest"), noise_shape)
+    median: Array = ring_median[:, None] + np.repeat(departure, counts.group, axis=0)[: len(ring_median)]
     return median
 
 
@@ -242,25 +288,26 @@ def _lift_streaks(background: Image, power: Image, part: Part, *, noise_shape: f
     beside_rows = min(max(4, round(_STREAK_BAND * n_rows / 2)), part.last_row)
     beside_cols = min(max(4, round(_STREAK_BAND * n_cols)), part.n_cols)
     lines = np.arange(-beside_rows + 1, beside_rows) % n_rows
-    lift = _lift(power[lines, : part.n_cols] / background[lines, : part.n_cols], 2 * n_cols, noise_shape)
-    background[lines, : part.n_cols] *= lift
+    for i, lift in _lifts(power[lines, : part.n_cols] / background[lines, : part.n_cols], 2 * n_cols, noise_shape):
+        background[lines[i], : part.n_cols] *= lift
     rows = part.rows()
-    lift = _lift((power[rows, :beside_cols] / background[rows, :beside_cols]).T, n_rows, noise_shape)
-    background[rows, :beside_cols] *= lift.T
+    for i, lift in _lifts((power[rows, :beside_cols] / background[rows, :beside_cols]).T, n_rows, noise_shape):
+        background[rows, i] *= lift
 
 
-def _lift(ratio: Image, whole_length: int, noise_shape: float) -> Image:
-    """Factor that each bin of some lines is bright by, from the medians of their pieces; 1 where they are not."""
+def _lifts(ratio: Image, whole_length: int, noise_shape: float) -> Iterator[tuple[int, Array]]:
+    """Yield the lines that are bright somewhere, and by what factor at each of their bins, from medians of pieces."""
     n = ratio.shape[1]
     n_pieces = max(1, n // max(whole_length // _STREAK_PIECES, 8))
     size = n // n_pieces
     pieces = ratio[:, : n_pieces * size].reshape(len(ratio), n_pieces, size)
     median_of_law = scipy.special.gammaincinv(noise_shape, 0.5) / noise_shape
-    medians = np.median(pieces, axis=2) / median_of_law
     least = _STREAK_RATIO + 3 * (_MEDIAN_VARIANCE / (size * noise_shape)) ** 0.5
-    lift = np.ones_like(ratio)
+    # Where less than half of a piece is above the least, its median is not: few lines are left to be sorted.
+    half = 2 * np.count_nonzero(pieces > np.float32(0.999 * least * median_of_law), axis=2) >= size
     middles = (np.arange(n_pieces) + 0.5) * size - 0.5
-    for line in np.flatnonzero((medians > least).any(axis=1)):
-        course = np.interp(np.arange(n), middles, medians[line])
-        lift[line] = np.where(course > least, course, 1.0)
-    return lift
+    for line in np.flatnonzero(half.any(axis=1)).tolist():
+        medians = np.median(pieces[line], axis=1) / median_of_law
+        course = np.interp(np.arange(n), middles, medians)
+        if (course > least).any():
+            yield line, np.where(course > least, course, 1.0).astype(np.float32)
