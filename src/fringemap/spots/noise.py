@@ -14,7 +14,7 @@ import numpy as np
 import scipy.special
 
 if TYPE_CHECKING:
-    from fringemap.records import Array
+    from fringemap.records import Array, IntArray
 
 _LOW, _MIDDLE, _UPPER = 0.2, 0.5, 0.9
 _SHAPES = np.geomspace(0.2, 1e5, 400)
@@ -46,7 +46,7 @@ def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float
     """
     if len(values) < _FEW:
         return 1.0, independent_shape
-    low, middle = _quantiles(values, _LOW, _MIDDLE)
+    low, middle = quantiles(values, _LOW, _MIDDLE)
     if not low > 0:
         return 1.0, independent_shape
     shape = float(np.interp(-np.log(middle / low), -_log_ratios(), _SHAPES))
@@ -55,7 +55,7 @@ def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float
     return mean, shape
 
 
-def _quantiles(values: Array, *shares: float) -> tuple[float, ...]:
+def quantiles(values: Array, *shares: float) -> tuple[float, ...]:
     """As numpy's, but by sorting, which processors do several times quicker than selecting."""
     rising, last = np.sort(values), len(values) - 1
     pairs = ((int(share * last), share * last % 1.0) for share in shares)
@@ -70,16 +70,31 @@ def _upper_log_ratios() -> Array:
     return ratios
 
 
-def measure_upper_law(values: Array, *, largest_shape: float) -> tuple[float, float]:
-    """Mean and shape of the gamma law that the upper half of some block means follows; (n,) -> mean, shape.
+def measure_upper_laws(rising: Array, n: IntArray, *, largest_shape: float) -> tuple[Array, Array]:
+    """Means and shapes of the gamma laws that the upper halves of some block means follow.
 
     Where the background is right all around the ring that is the law of noise; where it is not, the law has a longer
     tail, and what is bright only as such a ring is bright gets no significance.
+
+    Parameters
+    ----------
+    rising
+        Block means of each of m rings, in rising order; (m, most).
+    n
+        How many of them count; (m,). Where that is none, the law is NaN.
     """
-    middle, upper = np.quantile(values, [_MIDDLE, _UPPER])
-    shape = min(float(np.interp(-np.log(upper / middle), -_upper_log_ratios(), _SHAPES)), largest_shape)
-    mean = float(middle) * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
-    return mean, shape
+    middle, upper = (_quantile_of_rows(rising, n, share) for share in (_MIDDLE, _UPPER))
+    shape = np.minimum(np.interp(-np.log(upper / middle), -_upper_log_ratios(), _SHAPES), largest_shape)
+    return middle * shape / scipy.special.gammaincinv(shape, _MIDDLE), shape
+
+
+def _quantile_of_rows(rising: Array, n: IntArray, share: float) -> Array:
+    place = share * np.maximum(n - 1, 0)
+    first = place.astype(int)
+    known = np.where(n[:, None] > 0, rising, np.nan)
+    low, high = (known[np.arange(len(n)), np.minimum(first + k, np.maximum(n - 1, 0))] for k in (0, 1))
+    quantile: Array = low + (place - first) * (high - low)
+    return quantile
 
 
 def independent_bins(side: int, *, windowed: bool) -> float:

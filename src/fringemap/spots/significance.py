@@ -8,17 +8,18 @@ it is the tail that counts.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fringemap.spots.blocks import Law, zone_of
-from fringemap.spots.noise import log_tail, measure_upper_law
+from fringemap.spots.noise import log_tail, measure_upper_laws, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.records import Array, Image
+    from fringemap.records import Array, Image, IntArray, Mask
     from fringemap.spots.peaks import Peak
     from fringemap.spots.window import Window
 
@@ -38,6 +39,8 @@ _CLEAR_WIDTHS = 1.5
 _NEARBY_BINS = 12
 _NEARBY_WIDTHS = 3.0
 _FEW_BINS = 20
+# Of wide surroundings at most about so many bins are looked at on either side of the peak.
+_NEARBY_SAMPLES = 50
 
 
 def score_peaks(peaks: Sequence[Peak], window: Window, laws: Sequence[Law], *, crowded: bool) -> Array:
@@ -50,113 +53,168 @@ def score_peaks(peaks: Sequence[Peak], window: Window, laws: Sequence[Law], *, c
     """
     few = _FEW_BLOCKS_CROWDED if crowded else _FEW_BLOCKS
     places = np.array([(p.row, p.col, p.width) for p in peaks]).reshape(-1, 3)
-    return np.array([_score(i, places, window, laws, few) for i in range(len(peaks))])
+    nearby = _nearby_means(places, window)
+    best = np.full(len(places), -np.inf)
+    for law, fitting in zip(laws, _fitting(laws, places[:, 2]).T, strict=True):
+        chosen = np.flatnonzero(fitting)
+        if len(chosen):
+            best[chosen] = np.maximum(best[chosen], _score(chosen, places, window, law, nearby[chosen], few))
+    scores: Array = best / np.log(10)
+    return scores
 
 
-def _score(index: int, places: Array, window: Window, laws: Sequence[Law], few: int) -> float:
-    best, nearby = -np.inf, _nearby_mean(index, places, window)
-    for law in _fitting(laws, float(places[index, 2])):
-        bright = _brightest_block(index, places, window, law.side)
-        reference = _blocks_on_ring(index, places, window, law.side)
-        limit = float(law.shapes.max())
-        if len(reference) < few:
-            zone = int(zone_of(window, *_in_window(index, places, window)))
-            mean, shape, n = float(law.means[zone]), float(law.shapes[zone]), few
-        else:
-            mean, shape = measure_upper_law(reference, largest_shape=limit)
-            mean, n = max(mean, nearby), len(reference)
-        if law.side > 1:
-            shape *= _INDEPENDENT_SHARE
-        tail = log_tail(np.array(bright / mean), shape=np.array(shape), background_shape=n * max(shape, 1.0) / 2)
-        best = max(best, -float(tail) - np.log(_DEPENDENT_SIZES * law.n_tests))
-    return float(best / np.log(10))
+def _fitting(laws: Sequence[Law], width: Array) -> Mask:
+    """Blocks of about the size of a spot, as others can only dilute it; (n spots, n laws)."""
+    sides = np.array([law.side for law in laws])
+    fitting: Mask = (width[:, None] / 3 <= sides) & (sides <= 3 * np.maximum(width, 1.0)[:, None])
+    fitting[~fitting.any(axis=1), -1] = True
+    return fitting
 
 
-def _fitting(laws: Sequence[Law], width: float) -> list[Law]:
-    """Blocks of about the size of a spot; others can only dilute it."""
-    fitting = [law for law in laws if width / 3 <= law.side <= 3 * max(width, 1.0)]
-    return fitting or [laws[-1]]
+def _score(chosen: IntArray, places: Array, window: Window, law: Law, nearby: Array, few: int) -> Array:
+    """Minus the log of the number of blocks of one side that noise makes as bright as those on some peaks."""
+    bright = _brightest_blocks(chosen, places, window, law.side)
+    reference, n = _blocks_on_rings(chosen, places, window, law.side)
+    mean, shape = measure_upper_laws(reference, n, largest_shape=float(law.shapes.max()))
+    enough = n >= few
+    zone = zone_of(window, *_in_window(places[chosen], window))
+    mean = np.where(enough, np.maximum(mean, nearby), law.means[zone])
+    shape = np.where(enough, shape, law.shapes[zone])
+    if law.side > 1:
+        shape *= _INDEPENDENT_SHARE
+    background_shape = np.where(enough, n, few) * np.maximum(shape, 1.0) / 2
+    tail = log_tail(bright / mean, shape=shape, background_shape=background_shape)
+    score: Array = -tail - np.log(_DEPENDENT_SIZES * law.n_tests)
+    return score
 
 
-def _in_window(index: int, places: Array, window: Window) -> tuple[int, int]:
-    """Bin of a peak, counted from the corner of the window."""
-    return round(places[index, 0]) - window.layout.first_row, round(places[index, 1]) - window.layout.first_col
+def _in_window(places: Array, window: Window) -> tuple[IntArray, IntArray]:
+    """Bins of peaks, counted from the corner of the window."""
+    rows, cols = np.rint(places[:, :2].T).astype(int)
+    return rows - window.layout.first_row, cols - window.layout.first_col
 
 
-def _brightest_block(index: int, places: Array, window: Window, side: int) -> float:
-    """Largest mean of the blocks of this side around a peak, what belongs to other peaks counted as noise."""
-    row, col = _in_window(index, places, window)
-    reach = side // 2
-    rows = np.clip(np.arange(row - reach, row + reach + 1), 0, window.whitened.shape[0] - 1)
-    cols = np.clip(np.arange(col - reach, col + reach + 1), 0, window.whitened.shape[1] - 1)
-    power = window.whitened[np.ix_(rows, cols)]
-    power = np.where(
-        _belongs(index, places, rows + window.layout.first_row, cols + window.layout.first_col), power, 1.0
-    )
+def _brightest_blocks(chosen: IntArray, places: Array, window: Window, side: int) -> Array:
+    """Largest mean of the blocks of this side around each peak, what belongs to other peaks counted as noise."""
+    reach = np.arange(-(side // 2), side // 2 + 1)
+    at = np.stack(_in_window(places[chosen], window), axis=1)[:, :, None] + reach
+    bins = np.clip(at, 0, np.array(window.whitened.shape)[:, None] - 1)
+    power = window.whitened[bins[:, 0, :, None], bins[:, 1, None, :]]
+    corner = np.array([window.layout.first_row, window.layout.first_col])
+    _leave_others_out(power, bins + corner[:, None], chosen, places)
     starts = (0,) if side == 1 else (0, 1)
-    return max(float(power[r : r + side, c : c + side].mean()) for r in starts for c in starts)
+    means = [power[:, r : r + side, c : c + side].mean(axis=(1, 2)) for r in starts for c in starts]
+    brightest: Array = np.max(means, axis=0).astype(np.float64)
+    return brightest
 
 
-def _belongs(index: int, places: Array, rows: Array, cols: Array) -> Array:
-    """Bins nearer to a peak than to any other, in their widths."""
-    size = 1.0 * len(rows) + 2 * places[:, 2].max()
-    near = np.hypot(places[:, 0] - places[index, 0], places[:, 1] - places[index, 1]) < size
-    near[index] = False
-    own = np.hypot(rows[:, None] - places[index, 0], cols - places[index, 1]) / places[index, 2]
-    belongs = np.ones(own.shape, bool)
-    for row, col, width in places[near]:
-        belongs &= own <= np.hypot(rows[:, None] - row, cols - col) / width
-    return belongs
+def _leave_others_out(power: Image, bins: IntArray, chosen: IntArray, places: Array) -> None:
+    """Put the mean of noise into bins that are nearer to another peak, in their widths; in place.
+
+    Parameters
+    ----------
+    power
+        Around some peaks; (m, k, k).
+    bins
+        Their rows and columns; (m, 2, k).
+    """
+    away = np.hypot(*(places[chosen, None, :2] - places[:, :2]).transpose(2, 0, 1))
+    size = power.shape[1] + 2 * places[:, 2].max()
+    # No bin of the block is nearer to a peak that lies further away than this.
+    reach = 0.71 * (power.shape[1] + 1) * (1 + places[:, 2] / places[chosen, 2][:, None])
+    near = away < np.minimum(reach, size)
+    near[np.arange(len(chosen)), chosen] = False
+    for k in np.flatnonzero(near.any(axis=1)):
+        own = _squared_distance(bins[k], places[chosen[k]])
+        for other in places[near[k]]:
+            power[k][own > _squared_distance(bins[k], other)] = 1.0
 
 
-def _nearby_mean(index: int, places: Array, window: Window) -> float:
-    """Mean of noise around a peak, from the median of the bins between it and a few widths away that no spot holds."""
-    row, col, width = places[index]
-    reach = round(max(_NEARBY_BINS, _NEARBY_WIDTHS * width))
-    top, left = (
-        max(round(row) - window.layout.first_row - reach, 0),
-        max(round(col) - window.layout.first_col - reach, 0),
-    )
-    around = window.whitened[top : top + 2 * reach + 1, left : left + 2 * reach + 1]
-    rows, cols = (np.arange(n) + first for n, first in ((around.shape[0], top), (around.shape[1], left)))
-    g = window.layout.g_at(rows[:, None], cols)
-    free = (g > window.layout.g_low) & (g < window.layout.g_high)
-    near = np.hypot(places[:, 0] - row, places[:, 1] - col) < 2 * reach + places[:, 2]
-    for other_row, other_col, other_width in places[near]:
-        distance = np.hypot(
-            rows[:, None] + window.layout.first_row - other_row, cols + window.layout.first_col - other_col
+def _squared_distance(bins: IntArray, place: Array) -> Array:
+    """From a peak to bins, in its widths; (k, k)."""
+    rows, cols = (bins - place[:2, None]) / place[2]
+    distance: Array = (rows * rows)[:, None] + cols * cols
+    return distance
+
+
+def _nearby_means(places: Array, window: Window) -> Array:
+    """Mean of noise around each peak, from the median of the bins up to a few widths away that no spot holds; (n,)."""
+    held = np.zeros(window.whitened.shape, bool)
+    for row, col, width in places - (window.layout.first_row, window.layout.first_col, 0.0):
+        _mark_disc(held, row, col, _CLEAR_WIDTHS * width)
+    reaches = np.rint(np.maximum(_NEARBY_BINS, _NEARBY_WIDTHS * places[:, 2])).astype(int)
+    means = np.zeros(len(places))
+    for k, (row, col, reach) in enumerate(zip(*_in_window(places, window), reaches, strict=True)):
+        step = max(1, reach // _NEARBY_SAMPLES)
+        rows, cols = (slice(max(middle - reach, 0), middle + reach + 1, step) for middle in (row, col))
+        around = window.whitened[rows, cols]
+        at_rows, at_cols = (
+            np.arange(n) * step + side.start for n, side in zip(around.shape, (rows, cols), strict=True)
         )
-        free &= distance > _CLEAR_WIDTHS * other_width
-    values = around[free]
-    return float(np.median(values)) / np.log(2) if len(values) >= _FEW_BINS else 0.0
+        g = window.layout.g_at(at_rows[:, None], at_cols)
+        values = around[(g > window.layout.g_low) & (g < window.layout.g_high) & ~held[rows, cols]]
+        if len(values) >= _FEW_BINS:
+            means[k] = quantiles(values, 0.5)[0] / np.log(2)
+    return means
 
 
-def _blocks_on_ring(index: int, places: Array, window: Window, side: int) -> Array:
-    """Means of blocks at the |g| of a peak, around the half plane, clear of all spots."""
-    step_y, step_x = window.layout.step_y, window.layout.step_x
-    g = float(np.hypot(places[index, 0] * step_y, places[index, 1] * step_x))
-    around = int(np.clip(np.pi * g / window.layout.step / max(side, 2), 12, _MOST_BLOCKS // 3))
-    angle = np.linspace(-np.pi / 2, np.pi / 2, around, endpoint=False)
-    offset = np.array([-1.0, 0.0, 1.0])[:, None] * max(side / 2, 1.0) * window.layout.step
-    rows = np.rint((g + offset) * np.sin(angle) / step_y).astype(int).ravel()
-    cols = np.rint((g + offset) * np.cos(angle) / step_x).astype(int).ravel()
-    clear = np.ones(len(rows), bool)
+def _mark_disc(held: Mask, row: float, col: float, radius: float) -> None:
+    """Mark the bins within a radius, in place."""
+    rows, cols = (
+        np.arange(max(math.ceil(middle - radius), 0), min(math.floor(middle + radius) + 1, n))
+        for middle, n in zip((row, col), held.shape, strict=True)
+    )
+    if len(rows) and len(cols):
+        disc = ((rows - row) ** 2)[:, None] + (cols - col) ** 2 <= radius**2
+        held[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] |= disc
+
+
+def _blocks_on_rings(chosen: IntArray, places: Array, window: Window, side: int) -> tuple[Array, IntArray]:
+    """Means of blocks at the |g| of each peak, around the half plane, clear of all spots.
+
+    Returns
+    -------
+    means, n
+        The means of each peak's blocks in rising order, filled up with infinity, (m, most); how many there are, (m,).
+    """
+    steps = np.array([window.layout.step_y, window.layout.step_x])
+    g = np.hypot(*(places[:, :2] * steps).T)
+    rows, cols, there = _places_on_rings(g[chosen], window, side)
     reach = side + 2 + _CLEAR_WIDTHS * places[:, 2]
-    on_ring = np.abs(np.hypot(places[:, 0] * step_y, places[:, 1] * step_x) - g) < reach * window.layout.step
-    for row, col, width in places[on_ring]:
-        least = (side / 2 + _CLEAR_WIDTHS * width) ** 2
-        for sign in (1, -1):
-            clear &= (rows - sign * row) ** 2 + (cols - sign * col) ** 2 > least
+    on_ring = np.abs(g - g[chosen, None]) < reach * window.layout.step
+    one, other = np.nonzero(on_ring)
+    least = (side / 2 + _CLEAR_WIDTHS * places[other, 2]) ** 2
+    clear = np.ones((len(one), rows.shape[1]), bool)
+    for sign in (1, -1):
+        away = (rows[one] - sign * places[other, 0, None]) ** 2 + (cols[one] - sign * places[other, 1, None]) ** 2
+        clear &= away > least[:, None]
+    # Each peak lies on its own ring: no peak is without a row here.
+    there &= np.logical_and.reduceat(clear, np.searchsorted(one, np.arange(len(chosen))))
     low = side // 2
-    rows, cols = rows[clear] - window.layout.first_row - low, cols[clear] - window.layout.first_col - low
+    rows, cols = rows - (window.layout.first_row + low), cols - (window.layout.first_col + low)
     n_rows, n_cols = window.whitened.shape
-    inside = (rows >= 0) & (cols >= 0) & (rows + side <= n_rows) & (cols + side <= n_cols)
-    return _means(window.whitened, rows[inside], cols[inside], side)
+    there &= (rows >= 0) & (cols >= 0) & (rows + side <= n_rows) & (cols + side <= n_cols)
+    means = np.full(rows.shape, np.inf)
+    means[there] = _means(window.whitened, rows[there], cols[there], side)
+    return np.sort(means, axis=1), there.sum(axis=1)
 
 
-def _means(whitened: Image, rows: Array, cols: Array, side: int) -> Array:
-    offset = np.arange(side)
-    # Flat indices are gathered several times quicker than pairs of them.
-    flat = (rows[:, None] + offset)[:, :, None] * whitened.shape[1] + (cols[:, None] + offset)[:, None, :]
-    means: Array = whitened.ravel().take(flat).mean(axis=(1, 2), dtype=np.float64)
+def _places_on_rings(g: Array, window: Window, side: int) -> tuple[IntArray, IntArray, Mask]:
+    """Bins at the middle of blocks on, just inside and just outside of rings; (m, most), and which of them count."""
+    layout = window.layout
+    around = np.clip(np.pi * g / layout.step / max(side, 2), 12, _MOST_BLOCKS // 3).astype(int)
+    number = np.arange(int(around.max()))
+    angle = np.pi * (number / around[:, None] - 0.5)
+    offset = np.array([-1.0, 0.0, 1.0])[:, None] * max(side / 2, 1.0) * layout.step
+    radius = g[:, None, None] + offset
+    rows, cols = (
+        np.rint(radius * wave(angle)[:, None] / step).astype(int).reshape(len(g), -1)
+        for wave, step in ((np.sin, layout.step_y), (np.cos, layout.step_x))
+    )
+    return rows, cols, np.tile(number < around[:, None], (1, 3))
+
+
+def _means(whitened: Image, rows: IntArray, cols: IntArray, side: int) -> Array:
+    blocks = np.lib.stride_tricks.sliding_window_view(whitened, (side, side))[rows, cols]
+    means: Array = blocks.mean(axis=(1, 2)).astype(np.float64)
     return means
