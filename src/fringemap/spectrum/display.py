@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,14 @@ import scipy.fft
 import scipy.ndimage
 
 from fringemap.spectrum.axes import bin_size, read_block
+from fringemap.spectrum.diffractogram import whiten
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, Frame, Image, Scale
 
 _MOST_PIXELS = 1024
+# Pooled rows that are worked out at once: what is read for them stays in the processor's cache.
+_GROUPS_AT_A_TIME = 32
 # Of the paper's recipe: the side from which the middle is cut out, and the gain that it calls 80 % up.
 _PAPER_SIDE = 2048
 _PAPER_GAIN = 1.8
@@ -42,10 +46,12 @@ def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tu
     (last_row, n_rows), (last_col, _) = (
         _fit(last, factor) for last, factor in zip((last_row, last_col), factors, strict=True)
     )
-    row = np.arange(-last_row, last_row + 1)
-    right = diffractogram.power[row, : last_col + 1] / diffractogram.background[row, : last_col + 1]
     # Rows first, while only one half is there: the groups are symmetric about the middle row.
-    by_rows = right.reshape(n_rows, factors[0], -1).max(axis=1)
+    groups = np.arange(-last_row, last_row + 1).reshape(n_rows, factors[0])
+    by_rows = np.empty((n_rows, last_col + 1), np.float32)
+    for some in np.array_split(np.arange(n_rows), -(-n_rows // _GROUPS_AT_A_TIME)):
+        whitened = whiten(diffractogram, rows=groups[some].ravel(), n_cols=last_col + 1)
+        whitened.reshape(*groups[some].shape, -1).max(axis=1, out=by_rows[some[0] : some[-1] + 1])
     whole = np.concatenate([by_rows[::-1, :0:-1], by_rows], axis=1)
     pooled = whole[:, :: factors[1]].copy()
     for offset in range(1, factors[1]):
@@ -143,9 +149,9 @@ def reduce_frame(image: Image, *, most_px: int = _MOST_PIXELS) -> Image:
     rows, cols = (n // factor for n in image.shape)
     if factor == 1:
         return image
-    # Summed along rows first: contiguous, and a tenth of the time of one mean over two axes.
-    by_rows = image[: rows * factor].reshape(rows, factor, -1).sum(axis=1)
-    reduced: Image = by_rows[:, : cols * factor].reshape(rows, cols, factor).sum(axis=2)
+    # Summed along rows first: contiguous. A sum over short rows takes three times as long as one of strided slices.
+    by_rows = image[: rows * factor].reshape(rows, factor, -1).sum(axis=1)[:, : cols * factor]
+    reduced: Image = reduce(np.add, [by_rows[:, k::factor] for k in range(factor)])
     return reduced * np.float32(1 / factor**2)
 
 

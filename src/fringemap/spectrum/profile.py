@@ -14,7 +14,7 @@ from fringemap.spectrum.background import polar_grid
 from fringemap.spectrum.diffractogram import diffractogram_part
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Diffractogram, Mask
+    from fringemap.records import Array, Diffractogram, Image, Mask
 
 # Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
 _ROWS_ENOUGH = 400
@@ -47,12 +47,16 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
     grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
     n = grid.n_rings
     rows = part.rows()
-    sample = np.ix_(rows[:: max(1, len(rows) // _ROWS_ENOUGH)], np.arange(part.n_cols))
-    rest = ~mask[sample]
-    ring = grid.ring[sample][rest]
-    count = np.maximum(np.bincount(ring, minlength=n), 1)
-    outside = np.bincount(ring, weights=diffractogram.power[sample][rest], minlength=n) / count
-    background = np.bincount(ring, weights=diffractogram.background[sample][rest], minlength=n) / count
+    sample = rows[:: max(1, len(rows) // _ROWS_ENOUGH)], slice(part.n_cols)
+    masked_bins, ring = mask[sample], grid.ring[sample].astype(np.int64).ravel()
+    count = np.maximum(np.bincount(ring, minlength=n) - np.bincount(ring[masked_bins.ravel()], minlength=n), 1)
+
+    def ring_means(image: Image) -> Array:
+        rest = image[sample]
+        rest[masked_bins] = 0.0
+        return np.bincount(ring, rest.ravel(), n) / count
+
+    outside, background = ring_means(diffractogram.power), ring_means(diffractogram.background)
     inside = np.flatnonzero(mask)
     inside_ring, power = grid.ring.ravel()[inside], diffractogram.power.ravel()[inside]
     excess, whole = power - outside[inside_ring], _bins_in_rings(n, diffractogram)
