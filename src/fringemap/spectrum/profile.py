@@ -54,7 +54,8 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
     def ring_means(image: Image) -> Array:
         rest = image[sample]
         rest[masked_bins] = 0.0
-        return np.bincount(ring, rest.ravel(), n) / count
+        means: Array = np.bincount(ring, rest.ravel(), n) / count
+        return means
 
     outside, background = ring_means(diffractogram.power), ring_means(diffractogram.background)
     inside = np.flatnonzero(mask)
