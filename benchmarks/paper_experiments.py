@@ -31,7 +31,7 @@ from fringemap.spots.pattern import complete, make_pattern
 from fringemap.training.augment import make_augmentation
 from fringemap.training.batches import make_batch, stack_sample
 from fringemap.training.drawing import describe_pattern, draw_frame
-from fringemap.training.labels import label_pattern
+from fringemap.training.labels import Visibility, label_pattern
 from fringemap.training.recipes import find_recipe
 from fringemap.training.samples import Sample
 from fringemap.training.sets import write_samples
@@ -102,7 +102,9 @@ def recipe_of(kind: str) -> SetRecipe:
     """Frames of one size, at the paper's pixel size, all with crystals."""
     recipe = find_recipe(kind, size=SIDE)
     regimes = tuple(replace(r, scenes=replace(r.scenes, empty_share=0.0)) for r in recipe.regimes)
-    return replace(recipe, pixel_sizes_nm=((0.035, 0.040),), least_field_nm=1.0, regimes=regimes)
+    # All within the half maximum of a spot that can be seen: as a hand fills a feature, and as the page was measured.
+    whole = Visibility(least_rise=0.0)
+    return replace(recipe, pixel_sizes_nm=((0.035, 0.040),), least_field_nm=1.0, regimes=regimes, visibility=whole)
 
 
 def draw(kind: str, seed: int, n: int, *, resolution: str) -> Iterator[Sample]:

@@ -14,6 +14,7 @@ from fringemap.spots.pattern import Pattern, make_pattern
 from fringemap.training.labels import (
     Visibility,
     ellipse_pixels,
+    expected_rise,
     expected_tail,
     label_pattern,
     paint_labels,
@@ -124,6 +125,60 @@ def test_a_wide_spot_needs_more_energy_than_a_narrow_one():
     tail = expected_tail(snr, np.array([1.0, 10.0, 100.0]))
     assert (np.diff(tail) > 0).all()
     assert tail[0] == pytest.approx(np.exp(-(1 + 0.5 * 18)), rel=1e-6)
+
+
+def test_the_middle_of_a_spot_rises_as_high_as_its_power_does(rng):
+    mask = ellipse_mask((40, 30), 0.4)
+    frame, truth = plane_wave_frame(
+        SHAPE, PIXEL, [wave(60.0, 70.0, 60.0, mask=mask)], rng=rng, noise_sigma=5.0, mean_counts=0.0
+    )
+    pattern = make_pattern(compute_diffractogram(frame), settings=SpotSettings(d_min_angstrom=1.2))
+    power = np.abs(np.fft.fft2(frame.image)) ** 2 / (25.0 * SHAPE[0] * SHAPE[1])
+    expected = expected_rise(truth.spots.snr, true_ellipses(truth, pattern).form)
+    assert expected == pytest.approx(power.max(), rel=0.2)
+
+
+def faint_and_wide(amplitude, rng, **view):
+    """Label, weight and pattern of one wide spot; its middle rises to 0.01 amplitude²."""
+    mask = ellipse_mask((30, 30), 0.0)
+    frame, truth = plane_wave_frame(
+        SHAPE, PIXEL, [wave(60.0, 70.0, amplitude, mask=mask)], rng=rng, noise_sigma=10.0, mean_counts=100.0
+    )
+    pattern = make_pattern(compute_diffractogram(frame), settings=SpotSettings(d_min_angstrom=1.2))
+    label, weight, spots = label_pattern(truth, pattern, visibility=view.pop("visibility", USUAL), **view)
+    return label, weight, expected_rise(spots.snr, true_ellipses(truth, pattern).form)
+
+
+def test_pixels_that_drown_in_noise_are_not_asked_for_though_their_spot_is(rng):
+    label, weight, rise = faint_and_wide(8.5, rng)
+    assert rise[0] < 1
+    assert label.sum() > 50
+    assert not weight[label > 0].any()
+    label, weight, rise = faint_and_wide(12.0, rng)
+    assert 1 < rise[0] < 2
+    asked = label & weight
+    # A Gaussian's middle, within sqrt(log2 of its peak) half widths.
+    assert asked.sum() == pytest.approx(label.sum() * np.log2(rise[0]), rel=0.1)
+
+
+def test_averaging_frames_brings_faint_pixels_back(rng):
+    label, weight, _ = faint_and_wide(8.5, rng, n_averaged=16)
+    assert (label & weight).sum() > 0.8 * label.sum()
+
+
+def test_only_pixels_beside_a_label_in_which_the_spot_still_stands_out_are_left_open(rng):
+    label, weight, _ = faint_and_wide(40.0, rng)
+    rim = scipy.ndimage.binary_dilation(label, np.ones((3, 3))) & (label == 0)
+    assert weight[label > 0].all()
+    assert not weight[rim].any()
+    far = ~scipy.ndimage.binary_dilation(label, np.ones((3, 3)))
+    np.testing.assert_array_equal(weight[far], faint_and_wide(0.0, rng)[1][far])
+
+
+def test_without_a_least_rise_all_within_the_half_maximum_is_asked_for(rng):
+    label, weight, _ = faint_and_wide(8.5, rng, visibility=Visibility(least_rise=0.0))
+    assert weight[label > 0].all()
+    np.testing.assert_array_equal(weight, faint_and_wide(0.0, rng)[1])
 
 
 def test_where_no_spot_is_looked_for_the_weight_is_0(rng):

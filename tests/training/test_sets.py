@@ -78,9 +78,8 @@ def test_samples_fit_together_and_labels_lie_on_bright_pixels():
         assert sample.image.shape == (2, *sample.label.shape)
         assert sample.label.shape == sample.weight.shape
         assert np.isfinite(sample.image).all()
-        assert (sample.weight[sample.label > 0] == 1).all()
         assert len(sample.spots) == sample.meta["n_spots"]
-        on.append(sample.image[1][sample.label > 0])
+        on.append(sample.image[1][(sample.label > 0) & (sample.weight > 0)])
         off.append(sample.image[1][(sample.label == 0) & (sample.weight > 0)])
     on, off = np.concatenate(on).astype(float), np.concatenate(off).astype(float)
     assert len(on) > 50
@@ -130,8 +129,9 @@ def test_a_folder_with_another_set_is_refused(monkeypatch, small_set):
             write_set(small_set.folder, SMALL, n=n, seed=seed)
 
 
-def test_training_and_test_share_no_structure_and_no_range():
-    train, test = RECIPES["train"], RECIPES["test"]
+@pytest.mark.parametrize("kind", ["train", "rare"])
+def test_training_and_test_share_no_structure_and_no_range(kind):
+    train, test = RECIPES[kind], RECIPES["test"]
     assert {train.crystals, test.crystals} == {"made up", "library"}
     assert not set(train.frame_shapes) & set(test.frame_shapes)
     for name in ("pixel_sizes_nm", "doses_per_angstrom2"):
@@ -164,8 +164,19 @@ def test_fields_are_no_smaller_than_stated_and_pixels_are_in_their_intervals():
         assert any(low <= pixel <= high for low, high in recipe.pixel_sizes_nm)
 
 
+def test_rare_frames_are_averaged_windowed_and_filled():
+    recipe = replace(find_recipe("rare", size=256), least_field_nm=3.0)
+    samples = [draw_sample(recipe, seed=2, index=index) for index in range(24)]
+    assert {sample.meta["edges"] for sample in samples} == {"periodic", "hann"}
+    assert {sample.meta["n_averaged"] for sample in samples} > {1}
+    assert {sample.meta["regime"] for sample in samples} >= {"filling", "uneven"}
+    filled = next(sample for sample in samples if sample.meta["regime"] == "filling")
+    _, truth, _ = draw_frame(recipe, seed=2, index=int(filled.meta["index"]))
+    assert truth.masks[0].all()
+
+
 def test_an_unknown_kind_and_a_tiny_size_are_refused():
-    with pytest.raises(SettingsError, match="train, test"):
+    with pytest.raises(SettingsError, match="train, rare, test"):
         find_recipe("validation")
     with pytest.raises(SettingsError, match="128"):
         find_recipe("train", size=64)
@@ -210,7 +221,7 @@ def test_samples_of_several_shapes_keep_their_shapes(tmp_path):
 def test_a_shard_is_what_numpy_reads(small_set):
     with np.load(small_set.folder / "shard-00001.npz", allow_pickle=False) as shard:
         np.testing.assert_array_equal(shard["5/image"], small_set[5].image)
-        np.testing.assert_array_equal(shard["5/target"] == 1, small_set[5].label > 0)
+        np.testing.assert_array_equal(shard["5/target"] % 2 == 1, small_set[5].label > 0)
         np.testing.assert_array_equal(shard["5/target"] < 2, small_set[5].weight > 0)
         assert json.loads(shard["5/meta"].tobytes()) == small_set[5].meta
 

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """What a set is drawn from."""
 
     TRAIN = "train"
+    RARE = "rare"
     TEST = "test"
 
 
@@ -24,7 +25,9 @@ def simulate_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the set", metavar="FOLDER")],
     n: Annotated[int, typer.Option("--n", min=1, metavar="N", help="Samples")] = 2000,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the random generator")] = 1,
-    kind: Annotated[Kind, typer.Option(help="train, or test with ranges and structures held out")] = Kind.TRAIN,
+    kind: Annotated[
+        Kind, typer.Option(help="train, rare frames to train on as well, or test with ranges and structures held out")
+    ] = Kind.TRAIN,
     size: Annotated[
         int | None, typer.Option(min=128, metavar="N", help="Side of the frames [px]; mixed if not given")
     ] = None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.ndimage
 import scipy.special
 
 from fringemap.training.samples import PatternSpots
@@ -39,6 +40,10 @@ class Visibility:
     """Looked for, if noise makes a place as bright as the spot is expected to be with less than this probability."""
     ignored_tail: float = 0.05
     """Ignored between the two; above, a spot is no brighter than its surroundings and counts as background."""
+    least_rise: float = 1.0
+    """Of a visible spot, a pixel is asked for where the spot is expected to rise above the background by at least so
+    many standard deviations of a bin's noise; fainter ones are ignored, and so are those beside a label where the spot
+    still rises as high. 0: all within the half maximum are asked for, and none around it is ignored."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,30 @@ def expected_tail(snr: FloatArray, n_bins: FloatArray) -> FloatArray:
     return tail
 
 
+def expected_rise(snr: FloatArray, form: FloatArray) -> FloatArray:
+    """Power of a spot's middle over the noise of a bin, if it is a Gaussian in its ellipse.
+
+    Parameters
+    ----------
+    snr
+        As in ``Spots``; (n,).
+    form
+        Half-maximum ellipses [1/bin²]; (n, 2, 2).
+    """
+    n_bins = np.pi / np.sqrt(np.linalg.det(form)) if len(form) else np.ones(0)
+    rise: FloatArray = np.log(2) * snr**2 / 2 / n_bins
+    return rise
+
+
 def label_pattern(
-    truth: Truth, pattern: Pattern, *, visibility: Visibility
+    truth: Truth, pattern: Pattern, *, visibility: Visibility, n_averaged: float = 1.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], PatternSpots]:
     """Label and weight of each pixel, and the list of spots that are looked for or ignored.
+
+    Parameters
+    ----------
+    n_averaged
+        Frames whose power was averaged: the noise of a bin spreads less by its root.
 
     Notes
     -----
@@ -122,25 +147,47 @@ def label_pattern(
     """
     ellipses, snr = true_ellipses(truth, pattern), truth.spots.snr
     n_bins = np.pi / 4 * ellipses.width**2 * (pattern.factor[0] * pattern.factor[1])
-    tail = expected_tail(snr, n_bins)
+    tail = expected_tail(snr * np.sqrt(n_averaged), np.maximum(n_bins, 1.0) * n_averaged)
     listed = (tail < visibility.ignored_tail) & is_within(ellipses.row, ellipses.col, pattern.valid)
     ellipses, snr, tail = ellipses.take(listed), snr[listed], tail[listed]
     form = _at_least(ellipses.form, LEAST_RADIUS_PX)
     visible = (tail < visibility.visible_tail) & _is_there(Ellipses(ellipses.row, ellipses.col, form), pattern.image)
     spots = PatternSpots(ellipses.row, ellipses.col, ellipses.width, snr, visible)
     label, weight = paint_labels(spots, form, pattern.valid)
+    if visibility.least_rise > 0:
+        bins = _at_least(ellipses.form / np.outer(pattern.factor, pattern.factor), LEAST_RADIUS_PX)
+        rise = expected_rise(snr, bins) * np.sqrt(n_averaged) / visibility.least_rise
+        weight &= ~_is_ambiguous(label > 0, _rising(spots, form, rise, pattern.valid.shape))
     return label, weight, spots
+
+
+def _rising(spots: PatternSpots, form: FloatArray, rise: FloatArray, shape: tuple[int, ...]) -> Mask:
+    """Pixels where a visible spot rises above 1; ``rise`` is that of its middle."""
+    rising = np.zeros(shape, bool)
+    for i in np.flatnonzero(spots.visible & (rise > 1.0)):
+        # A Gaussian of peak p is above 1 within sqrt(log2 p) half widths.
+        within = form[i] / np.log2(rise[i])
+        for row, col in _both(float(spots.row[i]), float(spots.col[i]), shape[0] // 2):
+            window, inside = ellipse_pixels(row, col, within, shape)
+            rising[window] |= inside
+    return rising
+
+
+def _is_ambiguous(labelled: Mask, rising: Mask) -> Mask:
+    """Labelled pixels in which the spot drowns in noise, and pixels next to the others in which it does not."""
+    near = scipy.ndimage.binary_dilation(labelled & rising, np.ones((3, 3), bool))
+    ambiguous: Mask = (labelled & ~rising) | (near & rising & ~labelled)
+    return ambiguous
 
 
 def paint_labels(spots: PatternSpots, form: FloatArray, valid: Mask) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Paint the ellipses of spots, and of those mates that reach beyond the axis gx = 0, onto label and weight."""
     label, weight = np.zeros(valid.shape, np.uint8), valid.astype(np.uint8)
-    middle = len(valid) // 2
     for shown in (False, True):
         for row, col, own, visible in zip(spots.row, spots.col, form, spots.visible, strict=True):
             if visible != shown:
                 continue
-            for at_row, at_col in ((row, col), (2 * middle - row, -col)):
+            for at_row, at_col in _both(row, col, len(valid) // 2):
                 window, inside = ellipse_pixels(at_row, at_col, own, valid.shape)
                 if shown:
                     label[window] |= inside
@@ -150,6 +197,11 @@ def paint_labels(spots: PatternSpots, form: FloatArray, valid: Mask) -> tuple[ND
     label *= valid
     weight *= valid
     return label, weight
+
+
+def _both(row: float, col: float, middle: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A place and that of its mate."""
+    return (row, col), (2 * middle - row, -col)
 
 
 def ellipse_pixels(

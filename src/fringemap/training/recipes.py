@@ -18,7 +18,7 @@ from fringemap.training.labels import Visibility
 if TYPE_CHECKING:
     from fringemap.simulate.recipes import Range
 
-FORMAT = 1
+FORMAT = 2
 """Of what a recipe with one seed draws; raised when the same seed draws something else."""
 
 
@@ -29,6 +29,10 @@ class Regime:
     name: str
     share: float
     scenes: SceneRanges
+    fills: bool = False
+    """The first grain covers the whole frame: its spots are one bin wide."""
+    doses_per_angstrom2: tuple[Range, ...] = ()
+    """Instead of the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class SetRecipe:
     """In one frame."""
     structures: tuple[str, ...] = ()
     """Names of the library's structures that frames are drawn from; all of today's if empty."""
+    averaged_share: float = 0.0
+    """Of patterns that are the mean of several frames' power, of the same grains under other noise."""
+    most_averaged: int = 8
+    hann_share: float = 0.0
+    """Of patterns that are seen through a Hann window."""
     visibility: Visibility = field(default_factory=Visibility)
     version: int = FORMAT
 
@@ -120,17 +129,53 @@ def _regimes(usual: SceneRanges, *, fine_defocus: tuple[Range, ...], strong_asti
     return (Regime("usual", 0.45, usual), Regime("crowded", 0.25, crowded), *rings)
 
 
+def _rare_regimes(usual: SceneRanges) -> tuple[Regime, ...]:
+    """Crystals that fill the frame, and layers so uneven that neighbouring bins are bright together."""
+    filling = replace(usual, n_grains=(1, 3), empty_share=0.0, tilt=(0.0, 0.02))
+    uneven = replace(
+        usual,
+        amorphous_share=1.0,
+        amorphous_contrast=(0.1, 0.35),
+        halo_share=0.5,
+        vacuum_share=0.4,
+        thickness_slope=(-1.5, 1.5),
+        roughness=(0.3, 1.0),
+        empty_share=0.5,
+    )
+    crowded = replace(usual, n_grains=(4, 8), grain_diameter_angstrom=(25.0, 250.0), empty_share=0.0)
+    return (
+        Regime("filling", 0.35, filling, fills=True),
+        Regime("uneven", 0.35, uneven, doses_per_angstrom2=((800.0, 5000.0),)),
+        Regime("usual", 0.15, usual),
+        Regime("crowded", 0.15, crowded),
+    )
+
+
+_TRAIN_PIXELS_NM: tuple[Range, ...] = ((0.010, 0.017), (0.021, 0.034), (0.042, 0.100))
+_TRAIN_DOSES: tuple[Range, ...] = ((5.0, 40.0), (80.0, 400.0), (800.0, 5000.0))
+
 RECIPES = {
     "train": SetRecipe(
         kind="train",
         crystals="made up",
         frame_shapes=((512, 512), (1024, 1024), (2048, 2048), (512, 640), (900, 512), (1000, 1000), (256, 256)),
         shape_shares=(0.52, 0.24, 0.04, 0.06, 0.05, 0.04, 0.05),
-        pixel_sizes_nm=((0.010, 0.017), (0.021, 0.034), (0.042, 0.100)),
-        doses_per_angstrom2=((5.0, 40.0), (80.0, 400.0), (800.0, 5000.0)),
+        pixel_sizes_nm=_TRAIN_PIXELS_NM,
+        doses_per_angstrom2=_TRAIN_DOSES,
         regimes=_regimes(
             _TRAIN, fine_defocus=((-9.0, -3.0), (3.0, 9.0), (12.0, 20.0)), strong_astigmatism=(0.0, 900.0)
         ),
+    ),
+    "rare": SetRecipe(
+        kind="rare",
+        crystals="made up",
+        frame_shapes=((512, 512), (640, 512), (1024, 1024), (1000, 1000), (2048, 2048), (4096, 4096)),
+        shape_shares=(0.3, 0.06, 0.35, 0.05, 0.2, 0.04),
+        pixel_sizes_nm=_TRAIN_PIXELS_NM,
+        doses_per_angstrom2=_TRAIN_DOSES,
+        regimes=_rare_regimes(_TRAIN),
+        averaged_share=0.15,
+        hann_share=0.25,
     ),
     "test": SetRecipe(
         kind="test",
@@ -142,7 +187,8 @@ RECIPES = {
         regimes=_regimes(_TEST, fine_defocus=((9.5, 11.5),), strong_astigmatism=(1000.0, 1300.0)),
     ),
 }
-"""``train``, and ``test`` with everything held out."""
+"""``train``; ``rare``, from the same ranges, with what that holds too little of: large frames, crystals that fill them,
+uneven layers at high dose, averaged spectra, Hann windows; and ``test`` with everything held out."""
 
 
 def find_recipe(kind: str, *, size: int | None = None) -> SetRecipe:

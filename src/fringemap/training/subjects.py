@@ -20,7 +20,7 @@ from fringemap.simulate import SceneRanges
 from fringemap.spectrum import bin_size, compute_diffractogram
 from fringemap.spots.pattern import make_pattern
 from fringemap.training.circles import SUFFIX, read_circles
-from fringemap.training.drawing import draw_frame, draw_sample
+from fringemap.training.drawing import draw_diffractogram, draw_sample
 from fringemap.training.labelled import LabelledSet, load_labelled, sample_from_circles
 from fringemap.training.labels import Visibility
 from fringemap.training.recipes import Regime, SetRecipe
@@ -214,8 +214,7 @@ def read_recipe(content: Mapping[str, Any]) -> SetRecipe:
     try:
         values = {name: _tuples(value) for name, value in content.items()}
         regimes = tuple(
-            Regime(r["name"], r["share"], SceneRanges(**{name: _tuples(value) for name, value in r["scenes"].items()}))
-            for r in content["regimes"]
+            Regime(**{**_tuples(r), "scenes": SceneRanges(**_tuples(r["scenes"]))}) for r in content["regimes"]
         )
         return SetRecipe(**{**values, "regimes": regimes, "visibility": Visibility(**content["visibility"])})
     except (KeyError, TypeError) as error:
@@ -240,6 +239,9 @@ def _circled_sample(folder: Path, circles: Circles) -> Sample:
 
 
 def _tuples(value: Any) -> Any:
+    """Lists as tuples, those in a mapping too."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
@@ -256,10 +258,10 @@ def _drawn_subject(sample: Sample, recipe: SetRecipe, settings: AnalysisSettings
 
 def _see_drawn(sample: Sample, recipe: SetRecipe, settings: AnalysisSettings) -> Seen:
     """Draw a sample's frame again, and make sure that it is the same."""
-    frame, truth, _ = draw_frame(recipe, seed=int(sample.meta["seed"]), index=int(sample.meta["index"]))
-    seen = Seen(
-        compute_diffractogram(frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom), truth
+    diffractogram, truth, _ = draw_diffractogram(
+        recipe, seed=int(sample.meta["seed"]), index=int(sample.meta["index"]), settings=settings
     )
+    seen = Seen(diffractogram, truth)
     image = make_pattern(seen.diffractogram, settings=settings.spots).image
     stored = np.asarray(sample.image, np.float32)
     if image.shape != stored.shape or not np.abs(image - stored).max(initial=0.0) < _TOLERANCE:
