@@ -1,14 +1,16 @@
 """Sums and differences of two stronger spots are no evidence for a phase."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fringemap.phases.combinations import Combination, find_combinations
+from fringemap.phases.combinations import LARGEST_CHANCE, REACH, Combination, find_combinations
 from fringemap.phases.distortion import Distortion
+from fringemap.phases.grains import Grain
 from fringemap.phases.match import match_spots
-from fringemap.phases.posterior import Grain
+from fringemap.phases.observed import observe
 from fringemap.records import Flag
 from fringemap.settings import PhaseSettings
 from made_crystals import make_references, make_scale, make_spots, project
@@ -110,3 +112,37 @@ def test_a_grain_of_nothing_but_sums_is_not_found(rng):
     match = match_spots(spots, references, scale=make_scale(), settings=PhaseSettings())
     assert all(spot.flags & Flag.COMBINATION and spot.best is None for spot in match.spots[9:])
     assert {spot.best.phase for spot in match.spots[:9]} == {"Li", "Si"}
+
+
+def plainly(spots, grains, row):
+    """Nearest of all sums and differences that a spot may be, each looked at; None if none is near or chance may be."""
+    observed = observe(spots)
+    own = [grain.spots for grain in grains if row in grain.spots]
+    sources = sorted(spot for grain in grains if grain.spots not in own for spot in grain.spots)
+    expected, best = 0.0, (REACH, None)
+    for first, second in itertools.combinations(sources, 2):
+        for sign in (1, -1):
+            if min(spots.amplitude[first], spots.amplitude[second]) <= spots.amplitude[row]:
+                continue
+            made = observed.g[first] + sign * observed.g[second]
+            covariance = observed.covariance[first] + observed.covariance[second] + observed.covariance[row]
+            span, length = 1.05 * observed.length.max(), np.hypot(*made)
+            if length <= span:
+                area = np.pi * REACH**2 * np.sqrt(np.linalg.det(covariance))
+                expected += area / (np.pi * span * max(length, 0.1 * span))
+            for mate in (made, -made):
+                off = observed.g[row] - mate
+                distance = np.sqrt(off @ np.linalg.inv(covariance) @ off)
+                best = min(best, (distance, Combination(first, second, sign)))
+    return best[1] if expected <= LARGEST_CHANCE else None
+
+
+def test_sums_and_differences_are_found_as_a_plain_loop_finds_them(rng):
+    length, angle = rng.uniform(0.15, 0.95, 30), rng.uniform(-0.5 * np.pi, 0.5 * np.pi, 30)
+    g = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1)
+    g[20:24] = g[[0, 1, 2, 3]] - g[[5, 6, 10, 11]]
+    spots = replace(make_spots(g, sigma=2e-4), amplitude=rng.uniform(0.5, 2.0, 30) * np.where(np.arange(30) < 20, 3, 1))
+    grains = (grain(0, 1, 2, 3), grain(5, 6, 20), grain(10, 11, 12, 25))
+    expected = {row: made for row in range(30) if (made := plainly(spots, grains, row)) is not None}
+    assert find_combinations(spots, grains) == expected
+    assert len(expected) > 2

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fringemap.phases.cases import Cases
 from fringemap.phases.decoys import LARGEST_CHANGE, SMALLEST_CHANGE, make_decoy_cells
 from fringemap.phases.distortion import prior_distortion
-from fringemap.phases.hypotheses import make_pairs, observe, propose, rank, weigh
+from fringemap.phases.hypotheses import propose, rank, try_all, weigh
 from fringemap.phases.lattice import g_vectors, lattice_points
 from fringemap.phases.match import match_spots
-from fringemap.phases.posterior import explain_spots
+from fringemap.phases.observed import observe
+from fringemap.phases.pairs import fit_pairs, make_pairs
+from fringemap.phases.posterior import Problem, explain_spots, seek_grains
 from fringemap.phases.reflections import zone_pattern
+from fringemap.phases.search import Given
 from fringemap.phases.seeds import build_decoy_index, build_resemblance, build_seed_index
 from fringemap.phases.zones import build_zone_table
 from fringemap.records import UNKNOWN, Flag, ScaleSource
@@ -201,21 +205,29 @@ def test_unrefined_spots_are_taken_with_the_spread_of_their_peaks(rng):
     assert all(np.isfinite(spot.probability) for spot in match.spots)
 
 
+def ranked_hypotheses(index, observed, prior, null):
+    """All hypotheses about some spots in one case, each tried, and how they rank."""
+    case, pairs = Cases.of([prior], null[None]), make_pairs(observed)
+    fit = fit_pairs(pairs, case.covariance, case.mean)
+    hypotheses = propose(index, observed, pairs, fit)
+    trials = try_all(hypotheses, case)
+    return case, hypotheses, trials, rank(hypotheses, trials, fit, case.log_null)
+
+
 def test_the_order_in_which_grains_are_added_does_not_matter(rng):
     g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
     observed = observe(noisy(g, rng))
     index = build_seed_index(make_references("Li2CO3", "Si"))
     prior = prior_distortion(0.01)
-    hypotheses = propose(index, observed, make_pairs(observed), prior)
     null = np.zeros(len(observed))
-    ranked = rank(hypotheses, prior, null)
-    table = index.table[hypotheses.zone]
-    rows = np.array([np.flatnonzero(table == t)[np.argmax(ranked[table == t])] for t in (0, 1)])
-    alone = weigh(index, observed, hypotheses, rows, prior, null)
+    case, hypotheses, trials, ranked = ranked_hypotheses(index, observed, prior, null)
+    table = index.table[hypotheses.zone[trials.row]]
+    best = np.array([np.flatnonzero(table == t)[np.argmax(ranked[table == t])] for t in (0, 1)])
+    alone = weigh(index, observed, hypotheses, trials.take(best), case)
     after = []
     for first, second in ((0, 1), (1, 0)):
-        told = prior.with_evidence([alone.evidence(first)])
-        given = weigh(index, observed, hypotheses, rows[[second]], told, null)
+        told = Cases.of([prior.with_evidence([alone.evidence(first)])], null[None])
+        given = weigh(index, observed, hypotheses, trials.take(best[[second]]), told)
         after.append(alone.score[first] + given.score[0])
     assert after[0] == pytest.approx(after[1], abs=1e-6)
 
@@ -224,13 +236,49 @@ def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
     g = project("Li", [(0, 1, -1), (2, 0, 0)], rotation=0.4)
     observed = observe(noisy(g, rng))
     index = build_seed_index(make_references("Li"))
-    prior = prior_distortion(0.01)
-    hypotheses = propose(index, observed, make_pairs(observed), prior)
-    null = np.array([0.3, 0.7])
-    ranked = rank(hypotheses, prior, null)
-    rows = np.flatnonzero(np.isfinite(ranked))
-    exact = weigh(index, observed, hypotheses, rows, prior, null)
-    assert exact.score == pytest.approx(ranked[rows], abs=0.15)
+    case, hypotheses, trials, ranked = ranked_hypotheses(index, observed, prior_distortion(0.01), np.array([0.3, 0.7]))
+    fits = np.flatnonzero(np.isfinite(ranked))
+    exact = weigh(index, observed, hypotheses, trials.take(fits), case)
+    assert exact.score == pytest.approx(ranked[fits], abs=0.15)
+
+
+def two_grains(rng) -> Problem:
+    g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
+    return Problem(noisy(g, rng), make_references(*MANY), priors=USUAL, n_decoys=2)
+
+
+def test_cases_that_are_searched_together_give_what_each_gives_alone(rng):
+    problem = two_grains(rng)
+    search = problem.search(0, seek_grains(problem).log_null)
+    grains = seek_grains(problem).sets[0].grains
+    given = [
+        Given(search.prior, (), ()),
+        *(Given(search.prior.with_evidence([one.evidence]), one.spots, {one.reference}) for one in grains),
+    ]
+    claims = [np.isin(np.arange(len(problem.spots)), one.spots) for one in (*grains, grains[0])]
+    claims[-1] = ~claims[0]
+    decoys = search.find_decoys(given, claims)
+    for number, together in enumerate(search.find(given)):
+        alone = search.find(given[number : number + 1])[0]
+        assert np.array_equal(alone.real.row, together.real.row)
+        assert np.array_equal(alone.real.claims, together.real.claims)
+        assert alone.real.score == pytest.approx(together.real.score, abs=1e-9)
+        assert alone.lattice_score == pytest.approx(together.lattice_score, abs=1e-9)
+        of_decoys = search.find_decoys(given[number : number + 1], claims[number : number + 1])[0]
+        assert np.array_equal(of_decoys[0], decoys[number][0])
+        assert of_decoys[1] == pytest.approx(decoys[number][1], abs=1e-9)
+
+
+def test_a_second_search_without_some_spots_finds_what_a_first_one_would(rng):
+    problem = two_grains(rng)
+    first = seek_grains(problem).grains
+    for spot in range(len(problem.spots)):
+        again = seek_grains(problem, [spot])
+        fresh = Problem(problem.spots, problem.references, priors=USUAL, n_decoys=2)
+        anew = seek_grains(fresh, [spot])
+        assert [one.name for one in again.grains] == [one.name for one in anew.grains]
+        assert [one.score for one in again.sets] == pytest.approx([one.score for one in anew.sets], abs=1e-6)
+    assert len(first) == 2
 
 
 def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):

@@ -15,7 +15,8 @@ import numpy as np
 from fringemap.errors import CalibrationError
 from fringemap.phases.calibrate import ELLIPSE_SIGMA
 from fringemap.phases.distortion import prior_distortion
-from fringemap.phases.posterior import UNLISTED, explain_spots
+from fringemap.phases.grains import UNLISTED
+from fringemap.phases.posterior import explain_spots
 from fringemap.phases.sweep import rescaled
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fringemap.phases.hypotheses import observe
+from fringemap.phases.observed import observe
 from fringemap.records import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from fringemap.phases.hypotheses import Observed
-    from fringemap.phases.posterior import Grain
+    from fringemap.phases.grains import Grain
+    from fringemap.phases.observed import Observed
     from fringemap.records import FloatArray, IntArray, Mask, Spots
 
 REACH = 3.0

@@ -2,8 +2,9 @@
 
 A pair of spots with the lengths and the angle of a seed makes a hypothesis. The pair maps the frame on the zone's plane
 lattice, so that each further spot either falls on a lattice point or does not; this test is free of scale, ellipse and
-shear, which the pair takes along. ``rank`` scores all hypotheses by the pair's fit to what is known of scale and
-ellipse, the further spots, the missing ones and the prior; ``weigh`` integrates over rotation, scale and ellipse.
+shear, which the pair takes along. ``rank`` scores hypotheses by the pair's fit to what is known of scale and ellipse,
+the further spots, the missing ones and the prior; ``weigh`` integrates over rotation, scale and ellipse. Both take
+hypotheses in several cases at a time: each is a trial.
 """
 
 from __future__ import annotations
@@ -11,41 +12,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.phases.candidates import FWHM_PER_SIGMA, LATTICE_SIGMA, compute_relative_sigma
 from fringemap.phases.distortion import Distortion, columns, without_strain
+from fringemap.phases.pairs import cross
 from fringemap.phases.strength import log_misses
-from fringemap.phases.zones import MISS_BIN
-from fringemap.records import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
+    from fringemap.phases.cases import Cases
+    from fringemap.phases.observed import Observed
+    from fringemap.phases.pairs import PairFit, Pairs
     from fringemap.phases.seeds import SeedIndex
-    from fringemap.records import FloatArray, IntArray, Mask, Spots
+    from fringemap.records import FloatArray, IntArray, Mask
 
 REACH = 3.5
-"""How many standard errors a spot may lie from a lattice point, and a pair from a seed in each feature."""
+"""How many standard errors a spot may lie from a lattice point."""
 
-MAX_SEED_SPOTS = 32
-"""Pairs are made of so many spots, the strong and precise ones; the others can still join."""
-
-LARGEST_SEED_ERROR = 0.015
-"""Largest relative error of such a spot: a worse one tells hardly one lattice from another, and fits thousands."""
-
-SMALLEST_ANGLE = math.radians(9.0)
-"""Pairs with a smaller angle do not fix a plane lattice."""
-
-SHARED_SPREAD = 0.25
-"""Where several grains share a spot, the one meant lies off its centre by this share of the spot's spread."""
-
-NEAR2 = (REACH + 0.5) ** 2
-"""Squared distance of a pair from a seed, all features together, within which it counts."""
+NEAR2 = 16.0
+"""Squared distance of a pair from a seed, all features together, within which it counts [standard errors squared]."""
 
 MAX_HYPOTHESES = 3_000
 BLOCK = 1024
@@ -54,138 +40,7 @@ BLOCK = 1024
 EDGE = 1.08
 """Spots this much beyond the largest |g| of a structure's list are not looked up."""
 
-UPPER = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-
-Real = TypeVar("Real", np.float32, np.float64)
-
 LOG_2PI = math.log(2.0 * math.pi)
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Spots as the search sees them, n rows."""
-
-    g: FloatArray
-    """[1/Å]; (n, 2)."""
-    covariance: FloatArray
-    """From fit and lattice [1/Å²]; (n, 2, 2)."""
-    sigma: FloatArray
-    """Geometric mean of the errors along its axes [1/Å]; (n,)."""
-    g_shown: FloatArray
-    """Probability that a spot is visible, in bins of |g| as in ``ZoneTable.miss``; beyond the last nothing is."""
-    merit: FloatArray
-    """Strength over error of each spot; -inf if it is too uncertain to make pairs; (n,)."""
-
-    def __len__(self) -> int:
-        return len(self.g)
-
-    @cached_property
-    def length(self) -> FloatArray:
-        """|g| [1/Å]; (n,)."""
-        return np.hypot(self.g[:, 0], self.g[:, 1])
-
-    @cached_property
-    def root_weight(self) -> FloatArray:
-        """Matrices that turn what is in 1/Å into standard errors; (n, 2, 2)."""
-        root: FloatArray = np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariance)), np.float64)
-        return root
-
-    @cached_property
-    def log_weight(self) -> FloatArray:
-        """Log of the determinant of the inverse covariance; (n,)."""
-        log_weight: FloatArray = -np.linalg.slogdet(self.covariance)[1]
-        return log_weight
-
-    @cached_property
-    def seeds(self) -> IntArray:
-        """Rows of the spots that make pairs, the best first."""
-        order = np.argsort(-self.merit, kind="stable")[:MAX_SEED_SPOTS]
-        seeds: IntArray = order[np.isfinite(self.merit[order])]
-        return seeds
-
-
-def observe(spots: Spots, *, visibility: Callable[[FloatArray], FloatArray] | None = None) -> Observed:
-    """Gather positions and errors; a spot that was not refined gets the spread of its own peak."""
-    g = np.stack([spots.gx, spots.gy], axis=1)
-    refined: Mask = np.asarray(np.isfinite(spots.covariance).all(axis=(1, 2)), np.bool_)
-    spread = (compute_relative_sigma(spots) * spots.g) ** 2
-    fit = np.where(refined[:, None, None], spots.covariance, 0.0)
-    isotropic = np.where(refined, (LATTICE_SIGMA * spots.g) ** 2, spread)
-    shared = (spots.flags & int(Flag.SEVERAL_GRAINS)) != 0
-    isotropic = isotropic + np.where(shared, (SHARED_SPREAD * spots.width / FWHM_PER_SIGMA) ** 2, 0.0)
-    covariance = fit + isotropic[:, None, None] * np.eye(2)
-    n_bins = int(np.ceil(1.02 * spots.g.max() / MISS_BIN))
-    centre = np.asarray((np.arange(n_bins) + 0.5) * MISS_BIN, np.float64)
-    shown: FloatArray = np.ones(n_bins) if visibility is None else np.clip(visibility(centre), 0.0, 1.0)
-    sigma = np.asarray(np.linalg.det(covariance), np.float64) ** 0.25
-    return Observed(g, covariance, sigma, shown, _merit(spots, covariance))
-
-
-def take(observed: Observed, rows: IntArray) -> Observed:
-    """Return these spots in this order."""
-    parts = (observed.g[rows], observed.covariance[rows], observed.sigma[rows])
-    return Observed(*parts, observed.g_shown, observed.merit[rows])
-
-
-def _merit(spots: Spots, covariance: FloatArray) -> FloatArray:
-    error = np.sqrt(np.linalg.eigvalsh(covariance)[:, 1]) / spots.g
-    merit: FloatArray = np.where(error <= LARGEST_SEED_ERROR, spots.snr / error, -np.inf)
-    return merit
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Pairs of spots; n_pairs rows."""
-
-    first: IntArray
-    second: IntArray
-    """Its |g| is the larger."""
-    sign: FloatArray
-    """-1 where the Friedel mate of the second spot makes the angle acute."""
-    features: FloatArray
-    """Mean log |g|, log ratio of |g|, angle [rad]; (n_pairs, 3)."""
-    sensitivity: FloatArray
-    """Derivative of the features by (s, e1, e2); (n_pairs, 3, 3)."""
-    noise: FloatArray
-    """Covariance of the features from fit and lattice; (n_pairs, 3, 3)."""
-
-    @cached_property
-    def noise_upper(self) -> FloatArray:
-        """Upper triangle of ``noise``, in the order of ``UPPER``; (6, n_pairs)."""
-        upper: FloatArray = np.stack([self.noise[:, i, j] for i, j in UPPER])
-        return upper
-
-    @cached_property
-    def shared(self) -> FloatArray:
-        """Upper triangle of the features' covariance by each of the nine terms of that of (s, e1, e2); (6, n, 9)."""
-        terms = [self.sensitivity[:, i, :, None] * self.sensitivity[:, j, None, :] for i, j in UPPER]
-        shared: FloatArray = np.stack(terms).reshape(len(UPPER), -1, 9)
-        return shared
-
-    def take(self, rows: IntArray) -> Pairs:
-        """Return these pairs in this order."""
-        return Pairs(*(getattr(self, column.name)[rows] for column in fields(self)))
-
-
-@dataclass(frozen=True)
-class PairFit:
-    """How well pairs can fit seeds, given what is known of scale and ellipse; n_pairs columns."""
-
-    shift: FloatArray
-    """Features that scale and ellipse add; (3, n_pairs)."""
-    reach: FloatArray
-    """How far a seed may lie in each feature; (3, n_pairs)."""
-    precision: FloatArray
-    """Upper triangle of the precision of the features, in the order of ``UPPER``; (6, n_pairs)."""
-    log_norm: FloatArray
-    """Log density where the features agree; (n_pairs,)."""
-
-    def chi2(self, pair: IntArray, off: FloatArray) -> FloatArray:
-        """Squared distance of seeds that lie ``off`` (3, n) from pairs, in standard errors; (n,)."""
-        x, y, z = off - self.shift[:, pair]
-        xx, yy, zz, xy, xz, yz = self.precision[:, pair]
-        chi2: FloatArray = x * (xx * x + 2.0 * (xy * y + xz * z)) + y * (yy * y + 2.0 * yz * z) + zz * z * z
-        return chi2
 
 
 @dataclass(frozen=True)
@@ -227,88 +82,128 @@ class Hypotheses:
     def __len__(self) -> int:
         return len(self.pair)
 
+    def further_of(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """List the further spots of some hypotheses: for each the place in ``rows``, rising, and row in ``further``."""
+        count = self._begin[rows + 1] - self._begin[rows]
+        place = np.repeat(np.arange(len(rows)), count)
+        entry: IntArray = np.arange(len(place)) + np.repeat(self._begin[rows] - (np.cumsum(count) - count), count)
+        return place, entry
 
-def propose(index: SeedIndex, observed: Observed, pairs: Pairs, distortion: Distortion) -> Hypotheses:
+    @cached_property
+    def _begin(self) -> IntArray:
+        """First row of each hypothesis in ``further``; (n + 1,)."""
+        begin: IntArray = np.searchsorted(self.further.row, np.arange(len(self) + 1))
+        return begin
+
+
+def propose(index: SeedIndex, observed: Observed, pairs: Pairs, fit: PairFit) -> Hypotheses:
     """Find all seeds near all pairs of spots, and test every further spot against the lattice of each.
 
-    At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them.
+    At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them. ``fit`` has a column for each pair.
     """
-    fit = fit_pairs(pairs, distortion)
     pair, seed = index.find(pairs.features - fit.shift.T, fit.reach.T)
     features = pairs.features.T[:, pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]])
-    n_bins = min(index.miss.shape[2], len(observed.g_shown))
-    misses = index.miss[:, :, :n_bins] @ observed.g_shown[:n_bins]
-    of_pair = -2.0 * np.log(observed.length[pairs.first] * observed.length[pairs.second])
-    constant = index.constant[seed] + log_misses(misses, np.array(2.0))[index.zone[seed]] + of_pair[pair]
     chi2 = fit.chi2(pair, features)
-    rows = _best_rows(np.where(chi2 <= NEAR2, constant + fit.log_norm[pair] - 0.5 * chi2, -np.inf))
+    near = np.flatnonzero(chi2 <= NEAR2)
+    pair, seed = pair[near], seed[near]
+    misses, at = _misses(index, observed, index.zone[seed])
+    of_pair = -2.0 * np.log(observed.length[pairs.first] * observed.length[pairs.second])
+    constant = index.constant[seed] + log_misses(misses, np.array(2.0))[at] + of_pair[pair]
+    rows = _best_rows(constant + fit.log_norm[pair] - 0.5 * chi2[near])
     pair, seed = pair[rows], seed[rows]
     zone, lattice = index.zone[seed], index.points[seed]
-    turn = np.sign(_cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
-    mirrored = turn[pair] * np.sign(_cross(lattice[:, 0], lattice[:, 1])) < 0
+    turn = np.sign(cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
+    mirrored = turn[pair] * np.sign(cross(lattice[:, 0], lattice[:, 1])) < 0
     return Hypotheses(
         pairs=pairs,
         pair=pair,
         zone=zone,
         lattice=lattice,
         mirrored=mirrored,
-        features=features[:, rows],
+        features=features[:, near[rows]],
         constant=constant[rows],
-        misses=misses[:, zone],
+        misses=misses[:, at[rows]],
         further=_find_further(index, observed, pairs, pair, zone, lattice),
     )
 
 
-def fit_pairs(pairs: Pairs, distortion: Distortion) -> PairFit:
-    """Say how far seeds may lie from pairs, given what is known of scale and ellipse."""
-    xx, yy, zz, xy, xz, yz = pairs.noise_upper + pairs.shared @ distortion.of_one_grain.covariance.ravel()
-    # The inverse of a symmetric matrix, written out: pairs are many, and solvers of small matrices slow.
-    minors = np.stack(
-        [yy * zz - yz**2, xx * zz - xz**2, xx * yy - xy**2, xz * yz - xy * zz, xy * yz - xz * yy, xy * xz - xx * yz]
-    )
-    determinant = xx * minors[0] + xy * minors[3] + xz * minors[4]
-    return PairFit(
-        shift=(pairs.sensitivity @ distortion.mean).T,
-        reach=REACH * np.sqrt(np.stack([xx, yy, zz])),
-        precision=minors / determinant,
-        log_norm=-1.5 * LOG_2PI - 0.5 * np.log(determinant),
-    )
+def _misses(index: SeedIndex, observed: Observed, zone: IntArray) -> tuple[FloatArray, IntArray]:
+    """Log of the probability of each kind of grain to show nothing where spots would be seen, and where each zone is.
+
+    (n_kinds, n_zones), each zone once, and (n,).
+    """
+    is_wanted = np.zeros(len(index.uvw), np.bool_)
+    is_wanted[zone] = True
+    n_bins = min(index.miss.shape[2], len(observed.g_shown))
+    misses: FloatArray = index.miss[:, is_wanted, :n_bins] @ observed.g_shown[:n_bins]
+    return misses, (np.cumsum(is_wanted) - 1)[zone]
 
 
-def rank(hypotheses: Hypotheses, distortion: Distortion, log_null: FloatArray) -> FloatArray:
-    """Log odds of each hypothesis against all its spots being unknown; -inf where the pair is not free.
+def _best_rows(alone: FloatArray) -> IntArray:
+    if len(alone) <= MAX_HYPOTHESES:
+        return np.arange(len(alone))
+    rows: IntArray = np.sort(np.argpartition(-alone, MAX_HYPOTHESES)[:MAX_HYPOTHESES])
+    return rows
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Hypotheses, each in one of several cases; n rows."""
+
+    row: IntArray
+    """In ``Hypotheses``."""
+    case: IntArray
+    """In ``Cases``."""
+    column: IntArray
+    """In ``PairFit``: how well the pair of spots can fit in this case."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, rows: IntArray) -> Trials:
+        """Return these rows in this order."""
+        return Trials(self.row[rows], self.case[rows], self.column[rows])
+
+
+def try_all(hypotheses: Hypotheses, cases: Cases) -> Trials:
+    """Try each hypothesis in each case in which its pair of spots is free; case by case.
+
+    Columns are those of the fit of all pairs in all cases.
+    """
+    pairs, free = hypotheses.pairs, cases.free
+    case, row = np.nonzero((free[:, pairs.first] & free[:, pairs.second])[:, hypotheses.pair])
+    return Trials(row, case, case * len(pairs.first) + hypotheses.pair[row])
+
+
+def rank(hypotheses: Hypotheses, trials: Trials, fit: PairFit, log_null: FloatArray) -> FloatArray:
+    """Log odds of hypotheses against all their spots being unknown; -inf where the pair does not fit.
 
     Parameters
     ----------
     hypotheses
-        n of them.
-    distortion
-        What is known of scale and ellipse.
+        All that there are.
+    trials
+        n of them, each in a case in which its pair is free.
+    fit
+        How well the pairs fit in the cases.
     log_null
-        Log density of unknown spots at each spot; +inf for spots that are not free; (n_spots,).
+        Log density of unknown spots at each spot, +inf for spots that are not free; (n_cases, n_spots).
     """
-    pairs, further = hypotheses.pairs, hypotheses.further
-    fit = fit_pairs(pairs, distortion)
-    per_pair = fit.log_norm - log_null[pairs.first] - log_null[pairs.second]
-    rows = np.flatnonzero(np.isfinite(per_pair)[hypotheses.pair])
-    pair = hypotheses.pair[rows]
-    chi2 = fit.chi2(pair, hypotheses.features[:, rows])
-    score = np.full(len(hypotheses), -np.inf)
-    score[rows] = np.where(chi2 <= NEAR2, hypotheses.constant[rows] + per_pair[pair] - 0.5 * chi2, -np.inf)
-    gain = np.maximum(further.gain - log_null[further.spot], 0.0)
-    score += np.asarray(np.bincount(further.row, weights=gain, minlength=len(score)), np.float64)
-    n_shown = np.bincount(further.row[gain > 0.0], minlength=len(score))
+    row, case, pairs, further = trials.row, trials.case, hypotheses.pairs, hypotheses.further
+    pair = hypotheses.pair[row]
+    score = hypotheses.constant[row] + fit.log_norm[trials.column]
+    score -= log_null[case, pairs.first[pair]] + log_null[case, pairs.second[pair]]
+    chi2 = fit.chi2(trials.column, hypotheses.features[:, row])
+    score = np.where(chi2 <= NEAR2, score - 0.5 * chi2, -np.inf)
+    trial, entry = hypotheses.further_of(row)
+    gain = further.gain[entry] - log_null[case[trial], further.spot[entry]]
+    trial, gain = trial[gain > 0.0], gain[gain > 0.0]
+    score += np.asarray(np.bincount(trial, gain, len(row)), np.float64)
+    n_shown = np.bincount(trial, minlength=len(row))
     more = np.flatnonzero(n_shown)
-    misses = hypotheses.misses[:, more]
-    score[more] = score[more] + log_misses(misses, 2.0 + n_shown[more]) - log_misses(misses, np.array(2.0))
+    misses = hypotheses.misses[:, row[more]]
+    score[more] += log_misses(misses, 2.0 + n_shown[more]) - log_misses(misses, np.array(2.0))
     return score
-
-
-def _best_rows(alone: FloatArray) -> IntArray:
-    rows = np.flatnonzero(np.isfinite(alone))
-    if len(rows) > MAX_HYPOTHESES:
-        rows = rows[np.sort(np.argpartition(-alone[rows], MAX_HYPOTHESES)[:MAX_HYPOTHESES])]
-    return rows
 
 
 def _find_further(
@@ -331,8 +226,8 @@ def _on_lattice(
     first, second = pairs.first[pair], pairs.second[pair]
     g = observed.g.astype(np.float32)
     g1, g2 = g[first], g[second] * pairs.sign[pair, None].astype(np.float32)
-    area = _cross(g1, g2)[:, None]
-    along1, along2 = _cross(g, g2[:, None]) / area, _cross(g1[:, None], g) / area
+    area = cross(g1, g2)[:, None]
+    along1, along2 = cross(g, g2[:, None]) / area, cross(g1[:, None], g) / area
     off1 = along1 * lattice[:, 0, 0, None] + along2 * lattice[:, 1, 0, None]
     off2 = along1 * lattice[:, 0, 1, None] + along2 * lattice[:, 1, 1, None]
     off1 -= np.rint(off1)
@@ -374,8 +269,6 @@ class Weighed:
     """Lattice points of the claimed spots in units of the zone's basis; (n, n_spots, 2)."""
     shown: FloatArray
     """Probability of showing of each, 0 if not claimed; (n, n_spots)."""
-    rotation: FloatArray
-    """[rad]."""
     precision: FloatArray
     """What each says about (s, e1, e2), its own strain included; (n, 3, 3)."""
     pull: FloatArray
@@ -398,23 +291,16 @@ class Weighed:
         return replace(self, score=self.score + log_prior)
 
 
-def weigh(
-    index: SeedIndex,
-    observed: Observed,
-    hypotheses: Hypotheses,
-    rows: IntArray,
-    distortion: Distortion,
-    log_null: FloatArray,
-) -> Weighed:
-    """Integrate the likelihood of chosen hypotheses over rotation, scale and ellipse.
+def weigh(index: SeedIndex, observed: Observed, hypotheses: Hypotheses, trials: Trials, cases: Cases) -> Weighed:
+    """Integrate the likelihood of chosen hypotheses over rotation, scale and ellipse, each in its case.
 
     The model is linear about the best rotation, so the integral is a Gaussian's; its prior density of rotation stands
     in ``log_prior`` of the zone.
     """
-    distortion = distortion.of_one_grain
-    found = _claim(hypotheses, index, rows, log_null)
+    rows, case = trials.row, trials.case
+    found = _claim(hypotheses, index, trials, cases.log_null)
     begin = np.searchsorted(found.row, np.arange(len(rows)))
-    q, rotation = _place(index, observed, hypotheses, rows, found)
+    q = _place(index, observed, hypotheses, rows, found)
     # Residual and derivatives side by side, in standard errors: one product holds all sums of squares.
     off = np.concatenate([columns(q), (observed.g[found.spot] - q)[:, :, None]], axis=2)
     off = observed.root_weight[found.spot] @ off
@@ -424,11 +310,14 @@ def weigh(
     turn, across = normal[:, 3, 3], normal[:, :3, 3]
     precision = normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None]
     pull = right[:, :3] - across * (right[:, 3] / turn)[:, None]
-    full, drawn = precision + distortion.precision, pull + distortion.pull
+    known, mean = cases.precision[case], cases.mean[case]
+    known_pull = (known @ mean[:, :, None])[:, :, 0]
+    full, drawn = precision + known, pull + known_pull
     best = np.linalg.solve(full, drawn[:, :, None])[:, :, 0]
-    chi2 = chi2 + distortion.pull @ distortion.mean - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / turn
-    log_det = np.linalg.slogdet(full)[1] + np.log(turn) - distortion.log_det
-    log_odds = index.log_shown[found.place] - log_null[found.spot] - LOG_2PI + 0.5 * observed.log_weight[found.spot]
+    chi2 = chi2 + np.sum(known_pull * mean, axis=1) - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / turn
+    log_det = np.linalg.slogdet(full)[1] + np.log(turn) - cases.log_det[case]
+    log_odds = index.log_shown[found.place] - cases.log_null[case[found.row], found.spot]
+    log_odds += 0.5 * observed.log_weight[found.spot] - LOG_2PI
     n_shown = np.diff(np.append(begin, len(found.row)))
     score = index.log_prior[hypotheses.zone[rows]] + np.add.reduceat(log_odds, begin)
     score += log_misses(hypotheses.misses[:, rows], n_shown)
@@ -442,20 +331,16 @@ def weigh(
         claims=shown > 0.0,
         points=points,
         shown=shown,
-        rotation=rotation + (right[:, 3] - np.sum(across * best, axis=1)) / turn,
         precision=precision,
         pull=pull,
     )
 
 
-def _claim(hypotheses: Hypotheses, index: SeedIndex, rows: IntArray, log_null: FloatArray) -> Further:
-    """List all spots that chosen hypotheses claim, the pairs included; ``row`` is the row in ``rows``, rising."""
-    further, pairs = hypotheses.further, hypotheses.pairs
-    begin, end = np.searchsorted(further.row, rows), np.searchsorted(further.row, rows, side="right")
-    count = end - begin
-    row = np.repeat(np.arange(len(rows)), count)
-    at = np.arange(len(row)) + np.repeat(begin - (np.cumsum(count) - count), count)
-    better = further.gain[at] > log_null[further.spot[at]]
+def _claim(hypotheses: Hypotheses, index: SeedIndex, trials: Trials, log_null: FloatArray) -> Further:
+    """List all spots that chosen hypotheses claim, the pairs included; ``row`` is the row in ``trials``, rising."""
+    rows, further, pairs = trials.row, hypotheses.further, hypotheses.pairs
+    row, at = hypotheses.further_of(rows)
+    better = further.gain[at] > log_null[trials.case[row], further.spot[at]]
     row, at = row[better], at[better]
     pair, zone, lattice = hypotheses.pair[rows], hypotheses.zone[rows], hypotheses.lattice[rows]
     second = lattice[:, 1] * pairs.sign[pair, None]
@@ -471,69 +356,12 @@ def _claim(hypotheses: Hypotheses, index: SeedIndex, rows: IntArray, log_null: F
     )
 
 
-def _place(
-    index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, found: Further
-) -> tuple[FloatArray, FloatArray]:
-    """Lattice points in the frame, turned to fit the claimed spots best, and each row's turn; (n, 2), (n_rows,)."""
+def _place(index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, found: Further) -> FloatArray:
+    """Lattice points in the frame, turned to fit the claimed spots best; (n, 2)."""
     flat = np.einsum("na,nab->nb", found.point, index.basis[hypotheses.zone[rows]][found.row])
     lattice = flat[:, 0] + 1j * np.where(hypotheses.mirrored[rows][found.row], -1.0, 1.0) * flat[:, 1]
     seen = observed.g[found.spot, 0] + 1j * observed.g[found.spot, 1]
     match = np.conj(lattice) * seen / observed.sigma[found.spot] ** 2
     rotation = np.angle(np.add.reduceat(match, np.searchsorted(found.row, np.arange(len(rows)))))
     placed = lattice * np.exp(1j * rotation)[found.row]
-    return np.stack([placed.real, placed.imag], axis=-1), rotation
-
-
-def make_pairs(observed: Observed) -> Pairs:
-    """List the pairs of strong spots, the best first."""
-    i, j = np.triu_indices(len(observed.seeds), 1)
-    best_first = np.argsort(i + j, kind="stable")
-    i, j = observed.seeds[i[best_first]], observed.seeds[j[best_first]]
-    swap = observed.length[i] > observed.length[j]
-    i, j = np.where(swap, j, i), np.where(swap, i, j)
-    angle = np.arctan2(observed.g[:, 1], observed.g[:, 0])
-    opening = np.arccos(np.abs(np.cos(angle[i] - angle[j])))
-    i, j, opening = (a[opening >= SMALLEST_ANGLE] for a in (i, j, opening))
-    sign = np.where(np.cos(angle[i] - angle[j]) < 0.0, -1.0, 1.0)
-    turn = np.sign(np.sin(angle[j] - angle[i])) * sign
-    log_g = np.log(observed.length)
-    features = np.stack([0.5 * (log_g[i] + log_g[j]), log_g[j] - log_g[i], opening], axis=1)
-    double = 2.0 * angle
-    stretch = np.stack([np.ones_like(angle), np.cos(double), np.sin(double)], axis=1)
-    twist = np.stack([np.zeros_like(angle), -np.sin(double), np.cos(double)], axis=1)
-    sensitivity = np.stack(
-        [0.5 * (stretch[i] + stretch[j]), stretch[j] - stretch[i], turn[:, None] * (twist[j] - twist[i])], axis=1
-    )
-    radial, tangential, mixed = _polar_covariance(observed, angle)
-    noise = np.zeros((len(i), 3, 3))
-    noise[:, 0, 0] = 0.25 * (radial[i] + radial[j])
-    noise[:, 1, 1] = radial[i] + radial[j]
-    noise[:, 0, 1] = noise[:, 1, 0] = 0.5 * (radial[j] - radial[i])
-    noise[:, 2, 2] = tangential[i] + tangential[j]
-    noise[:, 0, 2] = noise[:, 2, 0] = 0.5 * turn * (mixed[j] - mixed[i])
-    noise[:, 1, 2] = noise[:, 2, 1] = turn * (mixed[j] + mixed[i])
-    return Pairs(i, j, sign, features, sensitivity, noise)
-
-
-def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Variance of log |g|, variance of the angle, and their covariance; (n,) each."""
-    along = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    across = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
-    unit = observed.length**2
-    return (
-        np.einsum("ni,nij,nj->n", along, observed.covariance, along) / unit,
-        np.einsum("ni,nij,nj->n", across, observed.covariance, across) / unit,
-        np.einsum("ni,nij,nj->n", along, observed.covariance, across) / unit,
-    )
-
-
-def feature_covariance(pairs: Pairs, distortion: Distortion) -> FloatArray:
-    """Covariance of the features of pairs, from fit, lattice, scale and ellipse; (n_pairs, 3, 3)."""
-    shared = pairs.sensitivity @ distortion.of_one_grain.covariance @ pairs.sensitivity.transpose(0, 2, 1)
-    covariance: FloatArray = pairs.noise + shared
-    return covariance
-
-
-def _cross(a: NDArray[Real], b: NDArray[Real]) -> NDArray[Real]:
-    cross: NDArray[Real] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return cross
+    return np.stack([placed.real, placed.imag], axis=-1)

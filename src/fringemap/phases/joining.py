@@ -13,8 +13,8 @@ from fringemap.phases.reflections import Extinction, extinction
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from fringemap.phases.hypotheses import Observed
-    from fringemap.phases.posterior import Grain
+    from fringemap.phases.grains import Grain
+    from fringemap.phases.observed import Observed
     from fringemap.records import FloatArray, Structure
 
 REACH = 3.0

@@ -11,8 +11,9 @@ import numpy as np
 from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
 from fringemap.phases.combinations import flag_combinations
 from fringemap.phases.false_names import expected_false_shares
+from fringemap.phases.grains import UNLISTED
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
-from fringemap.phases.posterior import SECOND_ORDER, UNLISTED
+from fringemap.phases.posterior import SECOND_ORDER
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
 from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
 from fringemap.phases.zones import SHOWN_WEAK
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from fringemap.phases.combinations import Combination
-    from fringemap.phases.posterior import Explanation, Grain
+    from fringemap.phases.grains import Grain
+    from fringemap.phases.posterior import Explanation
     from fringemap.records import FloatArray, IntArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from fringemap.phases.hypotheses import propose, rank, weigh
+from fringemap.phases.cases import Cases
+from fringemap.phases.hypotheses import Trials, propose, rank, try_all, weigh
+from fringemap.phases.pairs import fit_pairs
 from fringemap.phases.singles import weigh_singles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from fringemap.phases.distortion import Distortion
-    from fringemap.phases.hypotheses import Hypotheses, Observed, Pairs, Weighed
+    from fringemap.phases.grains import Grain, Name
+    from fringemap.phases.hypotheses import Hypotheses, Weighed
+    from fringemap.phases.observed import Observed
+    from fringemap.phases.pairs import Pairs
     from fringemap.phases.seeds import SeedIndex
     from fringemap.phases.singles import RingSet
     from fringemap.phases.unlisted import Lattices
@@ -51,6 +57,17 @@ LARGEST_LOG_ODDS = 600.0
 """Odds beyond it are as good as certain, and would overflow."""
 
 
+class Given(NamedTuple):
+    """What the other grains of a frame say to the search for one more."""
+
+    distortion: Distortion
+    """What is known of scale and ellipse."""
+    taken: Collection[int]
+    """Spots that they explain."""
+    present: Collection[int]
+    """References that are in the frame already, so that a further grain of theirs is no surprise."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What can explain the free spots: structures and plain lattices, each best first."""
@@ -79,6 +96,22 @@ class Search:
     """Log of the prior probability that ``prior`` is the right one."""
     certain: tuple[int, ...] = ()
     """References that are surely in the frame."""
+    known: dict[frozenset[Name], Grain | None] = field(default_factory=dict)
+    """What was found already beside other grains, these by their names; None: unknown spots are likelier."""
+
+    def with_denser_null(self, log_null: FloatArray) -> Search:
+        """Return the search where some spots are likelier unknown.
+
+        These spots speak less for whatever claims them, and nothing speaks more for anything: what was found without
+        them is still the best.
+        """
+        denser = set(np.flatnonzero(log_null > self.log_null).tolist())
+        known = {
+            names: grain
+            for names, grain in self.known.items()
+            if grain is None or (grain.is_listed and denser.isdisjoint(grain.spots))
+        }
+        return replace(self, log_null=log_null, known=known)
 
     @property
     def siblings(self) -> float:
@@ -95,61 +128,83 @@ class Search:
         rings = [self.rings[reference] for reference in sorted(references)]
         return weigh_singles(self.observed, self.log_null, rings, distortion, free)
 
-    def find(
-        self, distortion: Distortion, taken: Collection[int], present: Collection[int], *, n_weighed: int = N_WEIGHED
-    ) -> Found:
+    def find(self, given: Sequence[Given], *, n_weighed: int = N_WEIGHED) -> list[Found]:
         """Integrate the best hypotheses.
 
         Parameters
         ----------
-        distortion
-            What is known of scale and ellipse.
-        taken
-            Spots that other grains explain.
-        present
-            References that are in the frame already, so that a further grain of theirs is no surprise.
+        given
+            What to take for granted, in each of several cases.
         n_weighed
-            So many of the best-ranked hypotheses are integrated, of the real structures and of the decoys each.
-        """
-        log_null = self._log_null(taken)
-        log_rate = self._log_rates(present)[self.index.table[self.hypotheses.zone]]
-        rows = _top(rank(self.hypotheses, distortion, log_null) + log_rate, n_weighed)
-        weighed = weigh(self.index, self.observed, self.hypotheses, rows, distortion, log_null).add(log_rate[rows])
-        unlisted = UNLISTED_EXPECTED * min(1.0, len(self.index) / LONG_LIST)
-        return Found(
-            _distinct(weighed, self.hypotheses), *self.lattices.best(float(np.log(unlisted)), log_null, n_weighed)
-        )
-
-    def find_decoys(
-        self, distortion: Distortion, taken: Collection[int], claims: Mask
-    ) -> tuple[IntArray, FloatArray, Mask]:
-        """Integrate the best decoys that explain some pair of the claimed spots.
+            So many of the best-ranked hypotheses of each case are integrated.
 
         Returns
         -------
-        IntArray, FloatArray, Mask
-            The reference that each mocks, its log odds, and the spots that it claims; (n,), (n,), (n, n_spots).
+        list of Found
+            One a case.
         """
-        log_null = self._log_null(taken)
-        pairs = self.pairs.take(np.flatnonzero(claims[self.pairs.first] & claims[self.pairs.second]))
-        hypotheses = propose(self.decoys, self.observed, pairs, distortion)
-        rows = _top(rank(hypotheses, distortion, log_null), N_WEIGHED)
-        weighed = _distinct(weigh(self.decoys, self.observed, hypotheses, rows, distortion, log_null), hypotheses)
+        if not given:
+            return []
+        cases = self._cases(given)
+        fit = fit_pairs(self.pairs, cases.covariance, cases.mean)
+        trials = try_all(self.hypotheses, cases)
+        log_rate = self._log_rates(given)[trials.case, self.index.table[self.hypotheses.zone[trials.row]]]
+        best, begin = _top(rank(self.hypotheses, trials, fit, cases.log_null) + log_rate, trials, cases, n_weighed)
+        weighed = weigh(self.index, self.observed, self.hypotheses, trials.take(best), cases).add(log_rate[best])
+        unlisted = float(np.log(UNLISTED_EXPECTED * min(1.0, len(self.index) / LONG_LIST)))
+        return [
+            Found(
+                _distinct(weighed.take(np.arange(*begin[case : case + 2])), self.hypotheses),
+                *self.lattices.best(unlisted, cases.log_null[case], n_weighed),
+            )
+            for case in range(len(cases))
+        ]
+
+    def find_decoys(self, given: Sequence[Given], claims: Sequence[Mask]) -> list[tuple[IntArray, FloatArray, Mask]]:
+        """Integrate the best decoys that explain some pair of the claimed spots, which differ from case to case.
+
+        Returns
+        -------
+        list of IntArray, FloatArray, Mask
+            For each case the reference that each decoy mocks, its log odds, and the spots that it claims; (n,), (n,),
+            (n, n_spots).
+        """
+        if not given:
+            return []
+        cases = self._cases(given)
+        wanted = np.stack(claims) & cases.free
+        case, pair = np.nonzero(wanted[:, self.pairs.first] & wanted[:, self.pairs.second])
+        fit = fit_pairs(self.pairs, cases.covariance, cases.mean).take(case * len(self.pairs.first) + pair)
+        hypotheses = propose(self.decoys, self.observed, self.pairs.take(pair), fit)
+        trials = Trials(np.arange(len(hypotheses)), case[hypotheses.pair], hypotheses.pair)
+        trials = trials.take(np.argsort(trials.case, kind="stable"))
+        best, begin = _top(rank(hypotheses, trials, fit, cases.log_null), trials, cases, N_WEIGHED)
+        weighed = weigh(self.decoys, self.observed, hypotheses, trials.take(best), cases)
         expected = DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
-        reference = self.decoys.references[self.decoys.table[hypotheses.zone[weighed.row]]]
-        return reference, weighed.score + np.log(expected), weighed.claims
+        found = [_distinct(weighed.take(np.arange(*begin[case : case + 2])), hypotheses) for case in range(len(cases))]
+        return [
+            (
+                self.decoys.references[self.decoys.table[hypotheses.zone[one.row]]],
+                one.score + np.log(expected),
+                one.claims,
+            )
+            for one in found
+        ]
 
-    def _log_null(self, taken: Collection[int]) -> FloatArray:
-        """Log density at each spot of the unknown spots; +inf where a grain explains it."""
+    def _cases(self, given: Sequence[Given]) -> Cases:
+        """Gather what is given; the log density at each spot is that of the unknown spots, +inf where a grain is."""
         # If no grain explains the free spots, they are all unknown: so many unknown spots are expected.
-        log_null: FloatArray = self.log_null + np.log(max(1, len(self.log_null) - len(taken)))
-        log_null[list(taken)] = np.inf
-        return log_null
+        n_spots = len(self.log_null)
+        log_null = self.log_null + np.log([[max(1, n_spots - len(one.taken))] for one in given])
+        for row, one in zip(log_null, given, strict=True):
+            row[list(one.taken)] = np.inf
+        return Cases.of([one.distortion for one in given], log_null)
 
-    def _log_rates(self, present: Collection[int]) -> FloatArray:
-        """Log of the number of grains expected of each table; (n_tables,)."""
-        rate = np.full(len(self.index), GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL))
-        rate[np.isin(self.index.references, [*present, *self.certain])] = AGAIN_EXPECTED
+    def _log_rates(self, given: Sequence[Given]) -> FloatArray:
+        """Log of the number of grains expected of each table in each case; (n_cases, n_tables)."""
+        rate = np.full((len(given), len(self.index)), GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL))
+        for row, one in zip(rate, given, strict=True):
+            row[np.isin(self.index.references, [*one.present, *self.certain])] = AGAIN_EXPECTED
         rates: FloatArray = np.log(rate)
         return rates
 
@@ -165,19 +220,26 @@ def odds_of(score: FloatArray) -> FloatArray:
     return odds
 
 
-def _top(ranked: FloatArray, at_most: int) -> IntArray:
-    """Rows with the highest rank, none much below the best."""
+def _top(ranked: FloatArray, trials: Trials, cases: Cases, at_most: int) -> tuple[IntArray, IntArray]:
+    """Trials with the highest rank in each case, none much below the best; and where those of each case begin."""
+    edges = np.searchsorted(trials.case, np.arange(len(cases) + 1))
+    chosen = [begin + _highest(ranked[begin:end], at_most) for begin, end in itertools.pairwise(edges)]
+    return np.concatenate(chosen), np.cumsum([0, *(len(rows) for rows in chosen)])
+
+
+def _highest(ranked: FloatArray, at_most: int) -> IntArray:
     rows = np.flatnonzero(ranked > max(ranked.max(initial=-np.inf) - DEPTH, -1e300))
     if len(rows) > at_most:
         rows = rows[np.argpartition(-ranked[rows], at_most)[:at_most]]
-    top: IntArray = rows
-    return top
+    highest: IntArray = rows
+    return highest
 
 
 def _distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
     """Keep one of the hypotheses that are the same grain found through different pairs, or by symmetry; best first."""
     kept: dict[tuple[int, int, bytes], int] = {}
     zones, scores = hypotheses.zone[weighed.row].tolist(), np.rint(10.0 * weighed.score).astype(np.int64).tolist()
-    for row in np.argsort(-weighed.score, kind="stable").tolist():
+    # Twins by symmetry differ by rounding errors only: their order is to be the same everywhere.
+    for row in np.lexsort((weighed.row, -weighed.score.round(6))).tolist():
         kept.setdefault((zones[row], scores[row], weighed.claims[row].tobytes()), row)
     return weighed.take(np.fromiter(kept.values(), np.int64, len(kept)))

@@ -17,7 +17,7 @@ from fringemap.phases.distortion import STRAIN_SIGMA, Distortion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.phases.hypotheses import Observed
+    from fringemap.phases.observed import Observed
     from fringemap.records import FloatArray, IntArray, Reflections
 
 SHARES = np.array([0.0, 0.1, 0.25, 0.5, 0.75])

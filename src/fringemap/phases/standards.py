@@ -12,14 +12,16 @@ from fringemap.errors import CalibrationError
 from fringemap.phases.calibrate import ELLIPSE_SIGMA, fit_distortion
 from fringemap.phases.candidates import compute_relative_sigma
 from fringemap.phases.distortion import STRAIN_SIGMA, Distortion, prior_distortion
-from fringemap.phases.posterior import UNLISTED, explain_spots
+from fringemap.phases.grains import UNLISTED
+from fringemap.phases.posterior import explain_spots
 from fringemap.phases.sweep import rescaled
 from fringemap.records import Scale, ScaleSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.phases.posterior import Explanation, Grain
+    from fringemap.phases.grains import Grain
+    from fringemap.phases.posterior import Explanation
     from fringemap.records import FloatArray, Reflections, Spots
 
 SURE = 0.8

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.phases.hypotheses import feature_covariance
+from fringemap.phases.pairs import feature_covariance
 from fringemap.phases.strength import log_hidden, log_misses
 
 if TYPE_CHECKING:
     from fringemap.phases.distortion import Distortion
-    from fringemap.phases.hypotheses import Observed, Pairs
+    from fringemap.phases.observed import Observed
+    from fringemap.phases.pairs import Pairs
     from fringemap.phases.resemblance import Resemblance
     from fringemap.records import FloatArray, IntArray, Mask
 

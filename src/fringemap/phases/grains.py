@@ -1,0 +1,95 @@
+"""One zone of one phase that explains some spots of a frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fringemap.phases.distortion import Distortion
+
+if TYPE_CHECKING:
+    from fringemap.phases.hypotheses import Weighed
+    from fringemap.phases.search import Search
+    from fringemap.records import FloatArray, IntArray, Mask
+
+UNLISTED = -1
+"""In place of a reference: a lattice that no phase of the list explains as well."""
+
+
+Name = tuple[int, "tuple[int, int, int] | None", tuple[int, ...], tuple[tuple[int, int, int], ...]]
+
+
+@dataclass(frozen=True)
+class Grain:
+    """One zone of one phase that explains some spots."""
+
+    reference: int
+    """``UNLISTED``: none of the list."""
+    zone_axis: tuple[int, int, int] | None
+    spots: tuple[int, ...]
+    hkl: tuple[tuple[int, int, int], ...]
+    """Of each spot, with the sign that the spot's direction demands."""
+    shown: tuple[float, ...]
+    """Probability of showing of each."""
+    score: float
+    """Log odds against its spots being unknown, all other grains given."""
+    base: float
+    """The same without what scale and ellipse and the number of unknown spots add: these are shared."""
+    evidence: Distortion
+    """What it says about scale and ellipse."""
+    probabilities: FloatArray = field(default_factory=lambda: np.empty(0))
+    """That each reference explains its spots; what is missing to 1 is unknown; (n_references,)."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether a phase of the list explains it."""
+        return self.reference != UNLISTED
+
+    @property
+    def name(self) -> Name:
+        """What it is, whatever else is in the frame."""
+        return self.reference, self.zone_axis, self.spots, self.hkl
+
+    @property
+    def probability(self) -> float:
+        """That the grain is of its phase."""
+        return float(self.probabilities[self.reference])
+
+
+def make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:
+    """Make a grain of a hypothesis, where others have told scale and ellipse and taken so many spots."""
+    row = int(weighed.row[best])
+    zone = int(search.hypotheses.zone[row])
+    spots = np.flatnonzero(weighed.claims[best])
+    points = weighed.points[best, spots].astype(np.int64)
+    axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
+    evidence = weighed.evidence(best)
+    gained = distortion.gain([evidence])
+    score = float(weighed.score[best])
+    return Grain(
+        reference=int(search.reference(weighed)[best]),
+        zone_axis=triple(axis),
+        spots=tuple(int(spot) for spot in spots),
+        hkl=tuple(triple(hkl) for hkl in points @ search.index.basis_hkl[zone]),
+        shown=tuple(float(p) for p in weighed.shown[best, spots]),
+        score=score,
+        base=score - gained + len(spots) * math.log(max(1, len(search.log_null) - n_taken)),
+        evidence=evidence,
+    )
+
+
+def make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
+    """Make a grain of a plain lattice."""
+    spots = tuple(int(spot) for spot in np.flatnonzero(claims))
+    nothing = Distortion(np.zeros((3, 3)), np.zeros(3))
+    base = score + len(spots) * math.log(n_free)
+    return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
+
+
+def triple(indices: IntArray) -> tuple[int, int, int]:
+    """Write three indices as plain numbers."""
+    first, second, third = (int(index) for index in indices)
+    return first, second, third
