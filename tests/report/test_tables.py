@@ -17,6 +17,7 @@ from fringemap.report.tables import (
     Failure,
     format_cell,
     phase_rows,
+    profile_lines,
     spaced_indices,
     write_errors_csv,
     write_phases_csv,
@@ -129,6 +130,18 @@ def test_a_profile_has_no_d_at_zero_frequency(tmp_path):
     rows = write(write_profile_csv, tmp_path / "profile.csv", make_result((32, 40)))
     assert rows[0]["d_angstrom"] == ""
     assert float(rows[5]["g_per_nm"]) * float(rows[5]["d_angstrom"]) == pytest.approx(10.0, rel=1e-7)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.5e-300, 123456789012.0, 0.1])
+def test_the_lines_of_a_profile_are_what_its_cells_would_be_one_by_one(odd):
+    result = make_result((32, 40), index=7)
+    profile = dataclasses.replace(result.profile, intensity=np.where(result.profile.g > 3.0, odd, 0.25))
+    expected = [
+        ["7", *(format_cell(float(x)) for x in (10.0 * g, 1.0 / g if g else math.nan, intensity, background))]
+        for g, intensity, background in zip(profile.g, profile.intensity, profile.background, strict=True)
+    ]
+    lines = profile_lines(dataclasses.replace(result, profile=profile)).splitlines()
+    assert [line.split(",") for line in lines] == expected
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))

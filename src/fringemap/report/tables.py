@@ -7,6 +7,7 @@ here holds. A text that a spreadsheet would take for a formula gets an apostroph
 from __future__ import annotations
 
 import csv
+import io
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,29 +186,38 @@ def _map_cells(phase_map: PhaseMap | None) -> tuple[Cell, Cell, Cell, Cell]:
     return phase_map.intensity, phase_map.intensity_sigma, phase_map.area_fraction, phase_map.area_sigma
 
 
-def profile_rows(result: FrameResult) -> Iterator[tuple[Cell, ...]]:
-    """Yield the rows of ``profile.csv`` for one frame, in rising order of g; d is empty at g = 0."""
+def profile_lines(result: FrameResult) -> str:
+    """Write the rows of ``profile.csv`` for one frame, in rising order of g; d is empty at g = 0.
+
+    There are thousands of rows a frame, of numbers only: all are formatted at once, in the way of ``format_cell``.
+    """
     profile = result.profile
     g = np.asarray(profile.g, dtype=np.float64)
     d = np.divide(1.0, g, out=np.full_like(g, np.nan), where=g > 0)
     columns = np.stack([PER_NM * g, d, profile.intensity, profile.background], axis=1)
-    return ((result.index, *row) for row in columns.tolist())
+    line = f"{result.index}{',%.9g' * columns.shape[1]}\n"
+    return (line * len(g) % tuple(columns.ravel().tolist())).replace("nan", "")
+
+
+def _as_lines(rows: Iterable[tuple[Cell, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([format_cell(cell) for cell in row] for row in rows)
+    return text.getvalue()
 
 
 @contextmanager
 def _streamed_table(
-    path: Path, columns: tuple[str, ...], rows: Callable[[FrameResult], Iterable[tuple[Cell, ...]]]
+    path: Path, columns: tuple[str, ...], lines: Callable[[FrameResult], str]
 ) -> Iterator[Callable[[FrameResult], None]]:
     """Open a table that grows frame by frame under a temporary name, and gets its own when the block ends well."""
     with growing_text(path, newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
 
         def append(result: FrameResult) -> None:
             with writing(path):
-                writer.writerows([format_cell(cell) for cell in row] for row in rows(result))
+                stream.write(lines(result))
 
         with writing(path):
-            writer.writerow(columns)
+            stream.write(_as_lines([columns]))
         yield append
 
 
@@ -224,17 +234,17 @@ def write_spots_csv(path: Path) -> AbstractContextManager[Callable[[FrameResult]
     OutputError
         If the file cannot be written.
     """
-    return _streamed_table(path, SPOT_COLUMNS, spot_rows)
+    return _streamed_table(path, SPOT_COLUMNS, lambda result: _as_lines(spot_rows(result)))
 
 
 def write_phases_csv(path: Path) -> AbstractContextManager[Callable[[FrameResult], None]]:
     """Open ``phases.csv``: a row for each phase and frame, the unknown included. Used like `write_spots_csv`."""
-    return _streamed_table(path, PHASE_COLUMNS, phase_rows)
+    return _streamed_table(path, PHASE_COLUMNS, lambda result: _as_lines(phase_rows(result)))
 
 
 def write_profile_csv(path: Path) -> AbstractContextManager[Callable[[FrameResult], None]]:
     """Open ``profile.csv``: the diffraction-like graph, a row for each radius. Used like `write_spots_csv`."""
-    return _streamed_table(path, PROFILE_COLUMNS, profile_rows)
+    return _streamed_table(path, PROFILE_COLUMNS, profile_lines)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fringemap.records import Array, FloatArray, FrameSummary, Image, IntArray
 
 LEAST_PEAK = 6.0
-"""Height of a credible correlation peak, in standard deviations of the correlation around it."""
+"""Height of a credible correlation peak, in standard deviations of the correlation."""
 _REJECT_SIGMA = 5.0
 _ROUNDS = 8
 _CORRECTIONS = 2
@@ -105,32 +106,39 @@ def estimate_drift(frames: Iterable[FrameSummary], *, window: int = 6) -> Drift:
 
 def _whitened(image: Image) -> Array:
     """Transform of the tapered image, each frequency with modulus at most 1."""
-    flat = image - _plane(image)
-    taper = np.outer(*(_taper(n) for n in image.shape))
-    spectrum: Array = scipy.fft.rfft2((flat * taper).astype(np.float32))
-    power = np.abs(spectrum) ** 2
+    spectrum: Array = scipy.fft.rfft2((image - _plane(image)) * _tapers(image.shape))
+    power = spectrum.real**2 + spectrum.imag**2
     # Blurring left nothing at the highest frequencies: there the noise of rounding must not count as much as signal.
-    floor = 1e-4 * float(np.median(np.sort(power.ravel())[-max(power.size // 20, 1) :])) + 1e-30
-    spectrum /= np.sqrt(power + floor)
+    n_strong = max(power.size // 20, 1)
+    floor = 1e-4 * float(np.median(np.partition(power.ravel(), -n_strong)[-n_strong:])) + 1e-30
+    spectrum /= np.sqrt(power + np.float32(floor))
     spectrum[0, 0] = 0.0
     return spectrum
 
 
-def _plane(image: Image) -> Array:
+def _plane(image: Image) -> Image:
     """Least-squares plane through the image: uneven illumination does not move with the specimen."""
     rows, cols = (np.linspace(-1.0, 1.0, n) for n in image.shape)
-    mean = float(image.mean())
-    slope_y = float((image * rows[:, None]).mean() / max(float((rows**2).mean()), 1e-12))
-    slope_x = float((image * cols).mean() / max(float((cols**2).mean()), 1e-12))
-    plane: Array = mean + slope_y * rows[:, None] + slope_x * cols
+    by_row, by_col = image.mean(axis=1, dtype=np.float64), image.mean(axis=0, dtype=np.float64)
+    slope_y = float((by_row * rows).mean() / max(float((rows**2).mean()), 1e-12))
+    slope_x = float((by_col * cols).mean() / max(float((cols**2).mean()), 1e-12))
+    level = by_row.mean() + slope_y * rows
+    plane: Image = level.astype(np.float32)[:, None] + (slope_x * cols).astype(np.float32)
     return plane
 
 
+@lru_cache(maxsize=64)
+def _tapers(shape: tuple[int, int]) -> Image:
+    rows, cols = (np.hanning(n + 2)[1:-1] for n in shape)
+    return np.outer(rows, cols).astype(np.float32)
+
+
 def correlate(first: Array, second: Array, shape: tuple[int, ...]) -> tuple[FloatArray, float]:
-    """Shift of the second whitened spectrum against the first [px], and the peak over its surroundings' scatter."""
+    """Shift of the second whitened spectrum against the first [px], and the peak over the scatter of all."""
     surface = scipy.fft.irfft2(np.conj(first) * second, s=shape)
     peak = np.unravel_index(int(np.argmax(surface)), shape)
-    height = (float(surface[peak]) - float(np.median(surface))) / max(float(surface.std()), 1e-30)
+    # The zero frequencies are empty, so that the mean is 0.
+    height = float(surface[peak]) / max(float(surface.std()), 1e-30)
     shift = [_vertex(np.moveaxis(surface, axis, 0)[:, peak[1 - axis]], int(peak[axis])) for axis in (0, 1)]
     return np.array(shift), height
 
@@ -165,14 +173,13 @@ def _correct(first: Image, second: Image, shift: FloatArray) -> FloatArray:
 def _move(image: Image, shift: FloatArray) -> Image:
     """Shift an image by a part of a pixel; exact, since nothing in it is as fine as its pixels."""
     rows, cols = image.shape
-    phase = np.fft.fftfreq(rows)[:, None] * shift[0] + np.fft.rfftfreq(cols) * shift[1]
-    spectrum = scipy.fft.rfft2(image) * np.exp(-2j * np.pi * phase).astype(np.complex64)
+    ramps = [
+        np.exp(-2j * np.pi * s * frequency).astype(np.complex64)
+        for s, frequency in zip(shift, (np.fft.fftfreq(rows), np.fft.rfftfreq(cols)), strict=True)
+    ]
+    spectrum = scipy.fft.rfft2(image) * ramps[0][:, None] * ramps[1]
     moved: Image = scipy.fft.irfft2(spectrum, s=image.shape)
     return moved
-
-
-def _taper(n: int) -> Array:
-    return np.asarray(np.hanning(n + 2)[1:-1])
 
 
 def solve_shifts(pairs: list[_Pair], n_frames: int) -> tuple[FloatArray, FloatArray, IntArray]:
