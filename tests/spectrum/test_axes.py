@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fringemap.spectrum import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
+from fringemap.spectrum import (
+    bin_size,
+    frequency_axes,
+    half_shape,
+    nyquist,
+    read_block,
+    read_blocks,
+    to_bins,
+    whole_spectrum,
+)
 from spectrum_frames import PIXEL, scale_of
 
 shapes = st.tuples(st.integers(2, 13), st.integers(2, 13))
@@ -57,6 +66,16 @@ def test_a_block_is_read_anywhere_in_the_periodic_spectrum(shape, start, block_s
     block = read_block(half, shape[1], start=start, shape=block_shape)
     np.testing.assert_allclose(block, whole[np.ix_(rows, cols)], atol=1e-9)
     np.testing.assert_array_equal(block, read_block_slowly(half, shape[1], start, block_shape))
+
+
+@given(shapes, st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), max_size=4), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_many_blocks_are_read_as_one_by_one(shape, starts, seed):
+    half = np.fft.rfft2(np.random.default_rng(seed).standard_normal(shape)).astype(np.complex64)
+    blocks = read_blocks(half, shape[1], start=np.array(starts, int).reshape(-1, 2), shape=(3, 4))
+    assert blocks.shape == (len(starts), 3, 4)
+    for block, start in zip(blocks, starts, strict=True):
+        np.testing.assert_array_equal(block, read_block(half, shape[1], start=start, shape=(3, 4)))
 
 
 @pytest.mark.parametrize("shape", [(8, 6), (9, 7), (8, 7), (5, 12)])

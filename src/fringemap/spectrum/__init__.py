@@ -1,10 +1,19 @@
 """Frame -> Diffractogram: window, transform, background, axes."""
 
-from fringemap.spectrum.axes import bin_size, frequency_axes, half_shape, nyquist, read_block, to_bins, whole_spectrum
+from fringemap.spectrum.axes import (
+    bin_size,
+    frequency_axes,
+    half_shape,
+    nyquist,
+    read_block,
+    read_blocks,
+    to_bins,
+    whole_spectrum,
+)
 from fringemap.spectrum.diffractogram import (
     average_diffractograms,
     compute_diffractogram,
-    read_raw_block,
+    read_raw_blocks,
     under_hann,
     whiten,
 )
@@ -28,7 +37,8 @@ __all__ = [
     "nyquist",
     "paper_view",
     "read_block",
-    "read_raw_block",
+    "read_blocks",
+    "read_raw_blocks",
     "reduce_frame",
     "shown_block",
     "shown_limits",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fringemap.records import Array, FloatArray, Image, Scale
+    from fringemap.records import Array, FloatArray, Image, IntArray, Scale
 
 _BLOCK_ROWS = 64
 _RIM = 16
@@ -152,3 +152,22 @@ def read_block(
     block[:, stored] = half[np.ix_(rows, cols[stored])]
     block[:, ~stored] = np.conj(half[np.ix_(-rows % half.shape[0], n_cols - cols[~stored])])
     return block
+
+
+def read_blocks(half: NDArray[Number], n_cols: int, *, start: IntArray, shape: tuple[int, int]) -> NDArray[Number]:
+    """Rectangles of one shape, as ``read_block`` reads each of them; (n, n_rows, n_cols).
+
+    Parameters
+    ----------
+    start
+        First (row, column) bin of each; (n, 2).
+    """
+    rows, cols = ((start[:, k, None] + np.arange(shape[k])) % n for k, n in enumerate((half.shape[0], n_cols)))
+    stored = cols < half.shape[1]
+    near = np.where(stored, cols, n_cols - cols)[:, None, :]
+    mate = ~stored[:, None, :]
+    flat = np.where(mate, (-rows % half.shape[0])[:, :, None], rows[:, :, None]) * half.shape[1] + near
+    blocks: NDArray[Number] = half.ravel()[flat]
+    if mate.any():
+        np.conjugate(blocks, out=blocks, where=mate)
+    return blocks

@@ -11,7 +11,7 @@ import numpy as np
 from fringemap.errors import CalibrationError, ReadError
 from fringemap.records import Diffractogram, Flag
 from fringemap.settings import SpectrumSettings
-from fringemap.spectrum.axes import part_within, read_block
+from fringemap.spectrum.axes import part_within, read_blocks
 from fringemap.spectrum.background import estimate_background
 from fringemap.spectrum.transform import power_of, replace_hot_pixels, smooth_part, transform
 
@@ -148,21 +148,28 @@ def diffractogram_part(diffractogram: Diffractogram) -> Part:
     return part_within(diffractogram.frame_shape, diffractogram.scale, d_min_angstrom=diffractogram.d_min_angstrom)
 
 
-def read_raw_block(diffractogram: Diffractogram, *, start: tuple[int, int], shape: tuple[int, int]) -> Array:
-    """Rectangle of the complex spectrum with its smooth part, as if nothing had been done about the edges.
+def read_raw_blocks(diffractogram: Diffractogram, *, start: IntArray, shape: tuple[int, int]) -> Array:
+    """Rectangles of the complex spectrum with its smooth part, as if nothing had been done about the edges.
 
     A wave that fills the frame has a smooth part of its own, so the wave is measured here and not without it.
+
+    Parameters
+    ----------
+    start
+        First (row, column) bin of each, signed; (n, 2).
+    shape
+        Of all of them.
     """
     n_cols = diffractogram.frame_shape[1]
-    block = read_block(diffractogram.spectrum, n_cols, start=start, shape=shape)
+    blocks = read_blocks(diffractogram.spectrum, n_cols, start=start, shape=shape)
     if diffractogram.smooth_part is None:
-        return block
+        return blocks
     top_bottom, left_right = diffractogram.smooth_part
-    rows, cols = (np.arange(first, first + n) for first, n in zip(start, shape, strict=True))
+    rows, cols = (start[:, axis, None] + np.arange(n) for axis, n in enumerate(shape))
     wrapped = cols % n_cols
     mate = wrapped >= len(top_bottom)
     at_cols = np.where(mate, np.conj(top_bottom[-wrapped % n_cols * mate]), top_bottom[np.where(mate, 0, wrapped)])
-    return block + smooth_part(at_cols, left_right[rows % len(left_right)], rows, cols, diffractogram.frame_shape)
+    return blocks + smooth_part(at_cols, left_right[rows % len(left_right)], rows, cols, diffractogram.frame_shape)
 
 
 def under_hann(diffractogram: Diffractogram) -> Diffractogram:

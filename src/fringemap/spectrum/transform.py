@@ -188,11 +188,14 @@ def smooth_part(top_bottom: Array, left_right: Array, rows: Array, cols: Array, 
     top_bottom, left_right
         Transforms of the jumps at these columns, and at these rows.
     rows, cols
-        Bins, signed or not.
+        Bins, signed or not, along the last axis; there can be others before it.
     """
-    by_row = _Factors.along_rows(left_right, rows, frame_shape[0])
-    by_col = _Factors.along_cols(top_bottom, cols, frame_shape[1])
-    part: Array = _product(by_row, by_col).view(np.complex64)
+    row_angle, col_angle = (2 * np.pi / n * bins for bins, n in zip((rows, cols), frame_shape, strict=True))
+    laplacian = _laplacian(row_angle)[..., :, None] + _laplacian(col_angle)[..., None, :]
+    laplacian[laplacian == 0] = 1.0
+    by_row, by_col = ((1 - np.exp(1j * angle)).astype(np.complex64) for angle in (row_angle, col_angle))
+    part: Array = by_row[..., :, None] * top_bottom[..., None, :] + left_right[..., :, None] * by_col[..., None, :]
+    part *= 1.0 / laplacian
     return part
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.spots.power_fit import fit_hump
+from fringemap.spots.fringes import take
+from fringemap.spots.power_fit import fit_humps
 from fringemap.spots.wave_fit import fit_waves
 
 if TYPE_CHECKING:
@@ -58,15 +59,15 @@ def refine_candidates(diffractogram: Diffractogram, candidates: Candidates) -> R
     row, col, energy = wave.row.copy(), wave.col.copy(), wave.energy.copy()
     covariance, width, refined = wave.covariance.copy(), wave.width.copy(), wave.ok.copy()
     several = np.zeros(len(candidates), bool)
-    for i in np.flatnonzero(~wave.ok | (wave.share < _CERTAINLY_COHERENT)):
-        hump = fit_hump(diffractogram, candidates, int(i))
-        if hump is None:
-            continue
-        several[i] = wave.energy[i] < _COHERENT_SHARE * hump.energy
-        if several[i] or not wave.ok[i]:
-            energy[i], width[i] = hump.energy, hump.width
-        if not wave.ok[i]:
-            row[i], col[i], covariance[i], refined[i] = hump.row, hump.col, hump.covariance, True
+    chosen = np.flatnonzero(~wave.ok | (wave.share < _CERTAINLY_COHERENT))
+    humps = fit_humps(diffractogram, candidates, chosen)
+    chosen, humps = chosen[humps.ok], take(humps, humps.ok)
+    several[chosen] = wave.energy[chosen] < _COHERENT_SHARE * humps.energy
+    wide = several[chosen] | ~wave.ok[chosen]
+    energy[chosen[wide]], width[chosen[wide]] = humps.energy[wide], humps.width[wide]
+    lost = ~wave.ok[chosen]
+    row[chosen[lost]], col[chosen[lost]] = humps.row[lost], humps.col[lost]
+    covariance[chosen[lost]], refined[chosen[lost]] = humps.covariance[lost], True
     _compare_windowed(diffractogram, candidates, several & wave.ok, row, col, covariance)
     row, col = np.where(refined, row, candidates.row), np.where(refined, col, candidates.col)
     covariance[~refined] = np.nan

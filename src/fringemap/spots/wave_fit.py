@@ -7,36 +7,23 @@ the envelope follows the grain, and the frame's own edges need no model because 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
-import scipy.ndimage
 
-from fringemap.spectrum import read_block, read_raw_block
+from fringemap.spots.fringes import sample_fringes, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fringemap.records import Array, Diffractogram, Mask
     from fringemap.spots.candidates import Candidates
+    from fringemap.spots.fringes import Fringes
 
-# Half the side of a block, in widths of its spot, and its least value in bins.
-_BLOCK_WIDTHS = 3.0
-_LEAST_HALF = 6
-# The fit sees at most this many samples along each axis, around the grain.
-_MOST_SAMPLES = 24
-# The wave is drawn on this many places along each axis before it is seen through the block.
-_FINE = 80
-# Bins from both axes from which the jumps of the edges are weaker than the smooth part of a wave.
-_CLEAR_OF_AXES = 8
 _ITERATIONS = 25
 # A fit has settled when minus twice the log likelihood falls by less than this.
 _LEAST_GAIN = 1e-4
+_LEAST_AND_MOST_STRETCH = (0.3, 5.0)
 # First guesses that differ by less than this, in bins, lead to the same fit.
 _SAME_START = 0.3
 # An even disc leaves this share of its power when a Gaussian is fitted to it; that is no noise.
@@ -46,14 +33,13 @@ _MISFIT_OF_DISC = 0.05
 _CENTRE_PRIOR, _SIZE_PRIOR = 0.5, 1.5
 # A fit that ends further from the detector's position than this many widths has found something else.
 _FURTHEST = 1.5
-# Order of the parameters.
-_RE, _IM, _X_ROW, _X_COL, _S_ROW, _S_COL, _D_ROW, _D_COL = range(8)
+# Order of the parameters: the amplitude; and for rows and columns the centre [px], the log of the size in px, and the
+# frequency [1/px].
+_RE, _IM = 0, 1
+_CENTRE, _LOG_SIZE, _TURN = slice(2, 4), slice(4, 6), slice(6, 8)
 # Which wave along the rows, and which along the columns, the derivative by each parameter is made of: 0 is the wave
 # itself, 1 to 3 its derivatives by centre, log size and frequency.
 _ROW_OF, _COL_OF = np.array([0, 0, 1, 0, 2, 0, 3, 0]), np.array([0, 0, 0, 1, 0, 2, 0, 3])
-
-
-_Record = TypeVar("_Record", "_Samples", "_Products")
 
 
 @dataclass(frozen=True)
@@ -78,33 +64,6 @@ class WaveFit:
     extent: Array
     ok: Mask
     """The fit converged on the spot that the detector saw."""
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Complex images of n fringes, padded to one size."""
-
-    values: Array
-    """(n, k, k) complex [counts]."""
-    weights: Array
-    """1 for a sample, 0 for padding; (n, k, k)."""
-    x_row: Array
-    """Places in the frame on a fine grid, on which the wave is drawn [px]; (n, j)."""
-    x_col: Array
-    band_row: Array
-    """What the fine grid becomes at the samples once all but the bins of the block is left out; (n, k, j)."""
-    band_col: Array
-    energy: Array
-    """Sum of |values|² [counts²]; (n,)."""
-    noise: Array
-    """Variance of a complex sample [counts²]; (n,)."""
-    bin_noise: Array
-    """Expected noise power of a bin [counts²]; (n,)."""
-    centre: Array
-    """Bin that has become zero frequency (row, col); (n, 2)."""
-    starts: Array
-    """First guesses of the parameters: from the brightest patch of the frame and from the crest of the power; (n, 2,
-    8)."""
 
 
 def fit_waves(diffractogram: Diffractogram, candidates: Candidates, *, windowed: bool = False) -> WaveFit:
@@ -136,129 +95,9 @@ def fit_waves(diffractogram: Diffractogram, candidates: Candidates, *, windowed:
         return WaveFit(
             empty, empty, np.zeros((0, 2, 2)), empty, empty, empty, empty, empty, pairs, pairs, pairs, np.zeros(0, bool)
         )
-    samples = _sample_all(diffractogram, candidates, windowed)
-    parameters = _fit_from_both(samples, diffractogram.frame_shape)
-    return _read_fit(parameters, samples, candidates, diffractogram.frame_shape)
-
-
-def _sample_all(diffractogram: Diffractogram, candidates: Candidates, windowed: bool) -> _Samples:
-    parts = [
-        _sample_one(diffractogram, float(row), float(col), float(width), windowed)
-        for row, col, width in zip(candidates.row, candidates.col, candidates.width, strict=True)
-    ]
-    return _Samples(*(np.stack(column) for column in zip(*parts, strict=True)))
-
-
-def _sample_one(
-    diffractogram: Diffractogram, row: float, col: float, width: float, windowed: bool
-) -> tuple[Array, ...]:
-    """Complex image of one fringe on a coarse grid, cut to the surroundings of its grain, with a first guess."""
-    shape = diffractogram.frame_shape
-    half = min(max(math.ceil(_BLOCK_WIDTHS * width), _LEAST_HALF), (min(shape) - 1) // 4)
-    side = 2 * half + 1
-    corner = (round(row) - half, round(col) - half)
-    rim = int(windowed)
-    read = _reader(diffractogram, row, col)
-    block = read(start=(corner[0] - rim, corner[1] - rim), shape=(side + 2 * rim, side + 2 * rim))
-    if windowed:
-        block = _hann(block)
-    bin_noise = float(read_block(diffractogram.background, shape[1], start=corner, shape=(side, side)).mean())
-    to_counts = 2.0 * side**2 / (shape[0] * shape[1])
-    fringe = scipy.fft.ifft2(scipy.fft.ifftshift(block.astype(np.complex128))) * to_counts
-    crest = scipy.fft.ifft2(scipy.fft.ifftshift(_around_crest(block, width))) * to_counts
-    noise = (2.0 * side / (shape[0] * shape[1])) ** 2 * bin_noise
-    k = min(side, _MOST_SAMPLES)
-    energy = scipy.ndimage.gaussian_filter(np.abs(crest) ** 2, 1.0, mode="nearest")
-    peak = np.unravel_index(int(np.argmax(energy)), energy.shape)
-    first = [min(max(int(p) - k // 2, 0), side - k) for p in peak]
-    rows, cols = (slice(f, f + k) for f in first)
-    x_row, x_col = (np.arange(s.start, s.stop) * (n / side) for s, n in zip((rows, cols), shape, strict=True))
-    starts = [_first_guess(image[rows, cols], x_row, x_col, noise) for image in (fringe, crest)]
-    fine_row, band_row = _band(x_row, shape[0], side, windowed)
-    fine_col, band_col = _band(x_col, shape[1], side, windowed)
-    pad = (0, _MOST_SAMPLES - k)
-    return (
-        np.pad(fringe[rows, cols], (pad, pad)),
-        np.pad(np.ones((k, k)), (pad, pad)),
-        fine_row,
-        fine_col,
-        np.pad(band_row, (pad, (0, 0))),
-        np.pad(band_col, (pad, (0, 0))),
-        np.sum(np.abs(fringe[rows, cols]) ** 2),
-        np.array(noise),
-        np.array(bin_noise),
-        np.array([round(row), round(col)], float),
-        np.stack(starts),
-    )
-
-
-def _reader(diffractogram: Diffractogram, row: float, col: float) -> Callable[..., Array]:
-    """How the block is read: with its smooth part, but without it beside an axis, where the edges' jumps are strong."""
-    if min(abs(row), abs(col)) >= _CLEAR_OF_AXES:
-        return partial(read_raw_block, diffractogram)
-    return partial(read_block, diffractogram.spectrum, diffractogram.frame_shape[1])
-
-
-def _band(samples: Array, n: int, side: int, windowed: bool) -> tuple[Array, Array]:
-    """Fine grid around the samples, and the matrix that takes a wave on it to the samples through the block's band.
-
-    A block of ``side`` bins is the sum of side plane waves: each place spreads as the Dirichlet kernel of that order.
-    The frame ends at -1/2 and n - 1/2; there is no wave beyond.
-    """
-    step = n / side
-    low, high = max(samples[0] - 2 * step, -0.5), min(samples[-1] + 2 * step, n - 0.5)
-    fine = low + (np.arange(_FINE) + 0.5) * (high - low) / _FINE
-    turn = (samples[:, None] - fine) / n
-    denominator = np.sin(np.pi * turn)
-    near = np.abs(denominator) < 1e-9
-    kernel = np.where(near, side, np.sin(np.pi * side * turn) / np.where(near, 1.0, denominator))
-    band = kernel * (high - low) / _FINE / n
-    if windowed:
-        band *= np.sin(np.pi * (fine + 0.5) / n) ** 2 / math.sqrt(3 / 8)
-    return fine, band
-
-
-def _hann(block: Array) -> Array:
-    """The block, less a rim of one bin, of the frame under a Hann window of mean square 1."""
-    for axis in (0, 1):
-        low, middle, high = (np.take(block, range(k, block.shape[axis] - 2 + k), axis) for k in range(3))
-        block = (0.5 * middle - 0.25 * (low + high)) / math.sqrt(3 / 8)
-    return block
-
-
-def _around_crest(block: Array, width: float) -> Array:
-    """The block with all but the surroundings of its brightest place faded out."""
-    sigma = max(1.0, 0.35 * width)
-    power = scipy.ndimage.gaussian_filter(np.abs(block) ** 2, sigma / 2, mode="nearest")
-    middle = (len(block) - 1) / 2
-    row, col = (np.arange(len(block)) for _ in range(2))
-    reach = 1.5 * max(width, 1.0)
-    near = np.hypot(row[:, None] - middle, col - middle) <= reach
-    top_row, top_col = np.unravel_index(int(np.argmax(np.where(near, power, 0.0))), power.shape)
-    faded: Array = block * np.exp(-0.5 * ((row[:, None] - top_row) ** 2 + (col - top_col) ** 2) / sigma**2)
-    return faded
-
-
-def _first_guess(fringe: Array, x_row: Array, x_col: Array, noise: float) -> Array:
-    """Parameters from the brightest patch of the fringe: its centre, size and mean advance of the argument."""
-    energy = scipy.ndimage.gaussian_filter(np.abs(fringe) ** 2, 1.0, mode="nearest")
-    patch, _ = scipy.ndimage.label(energy > max(0.35 * energy.max(), min(noise, 0.9 * energy.max())))
-    inside = patch == patch.flat[int(np.argmax(energy))]
-    weight = np.where(inside, energy, 0.0)
-    weight /= weight.sum()
-    centre_row, centre_col = float(weight.sum(1) @ x_row), float(weight.sum(0) @ x_col)
-    step_row, step_col = x_row[1] - x_row[0], x_col[1] - x_col[0]
-    size_row = max(float(np.sqrt(weight.sum(1) @ (x_row - centre_row) ** 2)) * 1.8, 0.7 * step_row)
-    size_col = max(float(np.sqrt(weight.sum(0) @ (x_col - centre_col) ** 2)) * 1.8, 0.7 * step_col)
-    masked = np.where(inside, fringe, 0.0)
-    turn_row = np.angle(np.sum(masked[1:] * np.conj(masked[:-1]))) / (2 * np.pi * step_row)
-    turn_col = np.angle(np.sum(masked[:, 1:] * np.conj(masked[:, :-1]))) / (2 * np.pi * step_col)
-    back_row = np.exp(-2j * np.pi * turn_row * (x_row - centre_row))
-    back_col = np.exp(-2j * np.pi * turn_col * (x_col - centre_col))
-    mean = np.sum(weight * fringe * back_row[:, None] * back_col)
-    return np.array(
-        [mean.real, mean.imag, centre_row, centre_col, np.log(size_row), np.log(size_col), turn_row, turn_col]
-    )
+    fringes = sample_fringes(diffractogram, candidates, windowed=windowed)
+    parameters = _fit_from_both(fringes, diffractogram.frame_shape)
+    return _read_fit(parameters, fringes, candidates, diffractogram.frame_shape)
 
 
 @dataclass(frozen=True)
@@ -269,221 +108,218 @@ class _Products:
     over a square of samples are therefore products of sums along its sides.
     """
 
-    rows: Array
-    """Of each two of the wave and its three derivatives along the rows, one conjugate; (n, 4, 4)."""
-    cols: Array
+    waves: Array
+    """Of each two of the wave and its three derivatives, one conjugate, along rows and along columns; (n, 2, 4, 4)."""
     data: Array
     """Of the samples times the conjugate waves along rows and columns; (n, 4, 4)."""
 
 
-def _waves(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
-    """Wave and derivatives along rows and along columns, at the samples; (n, 4, k) each."""
-    p = parameters
-    return (
-        _along(samples.x_row, samples.band_row, p[:, _X_ROW], p[:, _S_ROW], p[:, _D_ROW]),
-        _along(samples.x_col, samples.band_col, p[:, _X_COL], p[:, _S_COL], p[:, _D_COL]),
-    )
-
-
-def _along(x: Array, band: Array, centre: Array, log_size: Array, turn: Array) -> Array:
-    """Wave along one axis and its derivatives by centre, log size and frequency, at the samples; (n, 4, k)."""
-    u = x - centre[:, None]
-    per_size, advance = np.exp(-log_size)[:, None], 2 * np.pi * turn[:, None]
+def _draw_waves(parameters: Array, fringes: Fringes) -> Array:
+    """Waves along rows and along columns and their derivatives by centre, log size and frequency; (n, 2, 4, k)."""
+    centre, log_size, turn = (parameters[:, pair, None] for pair in (_CENTRE, _LOG_SIZE, _TURN))
+    u = fringes.x - centre
+    per_size, advance = np.exp(-log_size), 2 * np.pi * turn
     scaled = u * per_size
-    envelope = np.exp(-0.5 * scaled**2)
-    cosine, sine = envelope * np.cos(advance * u), envelope * np.sin(advance * u)
+    envelope, argument = np.exp(-0.5 * scaled**2), advance * u
+    cosine, sine = envelope * np.cos(argument), envelope * np.sin(argument)
     # Real and imaginary parts one by one: the matrix is real.
-    drawn = np.empty((len(u), 2, 4, u.shape[1]))
+    drawn = np.empty((*u.shape[:2], 2, 4, u.shape[2]))
     for part, (wave, quarter_on) in enumerate(((cosine, -sine), (sine, cosine))):
-        drawn[:, part, 0] = wave
-        drawn[:, part, 1] = wave * scaled * per_size - advance * quarter_on
-        drawn[:, part, 2] = wave * scaled**2
-        drawn[:, part, 3] = 2 * np.pi * u * quarter_on
-    sampled = drawn.reshape(len(u), 8, -1) @ band.transpose(0, 2, 1)
-    joined: Array = sampled[:, :4] + 1j * sampled[:, 4:]
-    return joined
+        drawn[:, :, part, 0] = wave
+        drawn[:, :, part, 1] = wave * scaled * per_size - advance * quarter_on
+        drawn[:, :, part, 2] = wave * scaled**2
+        drawn[:, :, part, 3] = 2 * np.pi * u * quarter_on
+    sampled = drawn.reshape(*u.shape[:2], 8, -1) @ fringes.band.swapaxes(2, 3)
+    waves: Array = sampled[:, :, :4] + 1j * sampled[:, :, 4:]
+    return waves
 
 
-def _multiply(parameters: Array, samples: _Samples) -> _Products:
-    rows, cols = _waves(parameters, samples)
-    rows_mirrored, cols_mirrored = (np.conj(waves).transpose(0, 2, 1) for waves in (rows, cols))
-    data = np.conj(rows) @ samples.values @ cols_mirrored
-    return _Products(rows @ rows_mirrored, cols @ cols_mirrored, data)
+def _multiply(waves: Array, fringes: Fringes) -> _Products:
+    mirrored = np.conj(waves)
+    data = mirrored[:, 0] @ fringes.values @ mirrored[:, 1].swapaxes(1, 2)
+    return _Products(waves @ mirrored.swapaxes(2, 3), data)
 
 
-def _draw(parameters: Array, samples: _Samples) -> Array:
-    """Fringes at the samples; (n, k, k)."""
-    rows, cols = _waves(parameters, samples)
-    amplitude = (parameters[:, _RE] + 1j * parameters[:, _IM])[:, None]
-    fringe: Array = (amplitude * rows[:, 0])[:, :, None] * cols[:, None, 0]
-    return fringe
-
-
-def _fit_from_both(samples: _Samples, frame_shape: tuple[int, int]) -> Array:
+def _fit_from_both(fringes: Fringes, frame_shape: tuple[int, int]) -> Array:
     """The better fit of those from the two first guesses; one fit where both guesses are nearly the same; (n, 8)."""
-    parameters, loss = _minimise(samples, samples.starts[:, 0], frame_shape)
-    apart = np.abs(samples.starts[:, 1] - parameters) * np.array(frame_shape)[[0, 0, 0, 0, 0, 0, 0, 1]]
-    other = np.flatnonzero((apart[:, [_D_ROW, _D_COL]] > _SAME_START).any(axis=1))
-    if len(other):
-        again, again_loss = _minimise(_take(samples, other), samples.starts[other, 1], frame_shape)
-        better = again_loss < loss[other]
-        parameters[other[better]] = again[better]
+    apart = (fringes.starts[:, 1, _TURN] - fringes.starts[:, 0, _TURN]) * np.array(frame_shape)
+    other = np.flatnonzero((np.abs(apart) > _SAME_START).any(axis=1))
+    n = len(fringes.noise)
+    starts = np.concatenate([fringes.starts[:, 0], fringes.starts[other, 1]])
+    fitted, loss = _minimise(take(fringes, np.append(np.arange(n), other)), starts, frame_shape)
+    parameters, better = fitted[:n], loss[n:] < loss[other]
+    parameters[other[better]] = fitted[n:][better]
     return parameters
 
 
-def _take(record: _Record, rows: Array) -> _Record:
-    """Some rows of each array of a record."""
-    return type(record)(*(getattr(record, f.name)[rows] for f in dataclasses.fields(record)))
+def _minimise(fringes: Fringes, start: Array, frame_shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Levenberg-Marquardt over all spots at once; parameters (n, 8) and their loss (n,).
 
-
-def _minimise(samples: _Samples, start: Array, frame_shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Levenberg-Marquardt over all spots at once; parameters (n, 8) and their loss (n,)."""
+    The amplitude enters linearly: after each step it is set to its best value, so that the others need not wait for it.
+    """
     precision = np.zeros(8)
-    precision[[_X_ROW, _X_COL]] = 1.0 / (_CENTRE_PRIOR * np.array(frame_shape)) ** 2
-    precision[[_S_ROW, _S_COL]] = 1.0 / _SIZE_PRIOR**2
-    best = start.copy()
-    active, some, damping = np.arange(len(start)), samples, np.full(len(start), 1e-2)
-    products = _multiply(best, samples)
-    loss = _loss(products, best, start, precision, samples)
+    precision[_CENTRE] = 1.0 / (_CENTRE_PRIOR * np.array(frame_shape)) ** 2
+    precision[_LOG_SIZE] = 1.0 / _SIZE_PRIOR**2
+    products = _multiply(_draw_waves(start, fringes), fringes)
+    best = _with_best_amplitude(start, products)
+    loss = _loss(products, best, start, precision, fringes)
+    active, damping = np.arange(len(start)), np.full(len(start), 1e-2)
+    before, moved = np.zeros_like(start), np.zeros_like(start)
     for _ in range(_ITERATIONS):
-        trial = best[active] + _step(products, best[active], start[active], precision, damping, some)
-        trial[:, [_S_ROW, _S_COL]] = np.clip(trial[:, [_S_ROW, _S_COL]], 0.0, np.log(4.0 * max(frame_shape)))
-        trial_products = _multiply(trial, some)
-        trial_loss = _loss(trial_products, trial, start[active], precision, some)
-        better = trial_loss < loss[active]
-        gain = np.where(better, loss[active] - trial_loss, np.inf)
-        best[active[better]], loss[active[better]] = trial[better], trial_loss[better]
-        products = _Products(
-            *(
-                np.where(better[:, None, None], getattr(trial_products, f.name), getattr(products, f.name))
-                for f in dataclasses.fields(_Products)
-            )
-        )
-        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
-        # Spots that have settled leave the work to the others.
-        moving = np.flatnonzero((gain > _LEAST_GAIN) & (better | (damping < 1e5)))
+        step, gain = _step(products, best[active], start[active], precision, damping, fringes)
+        moving = np.flatnonzero(gain > _LEAST_GAIN)
         if len(moving) == 0:
             break
         if len(moving) < len(active):
-            active, damping, products, some = (
-                active[moving],
-                damping[moving],
-                _take(products, moving),
-                _take(some, moving),
-            )
+            # Spots that have settled leave the work to the others.
+            active, damping, step = active[moving], damping[moving], step[moving]
+            products, fringes = take(products, moving), take(fringes, moving)
+            before, moved = before[moving], moved[moving]
+        move = step * _stretch(step, before, moved)[:, None]
+        trial = best[active] + move
+        trial[:, _LOG_SIZE] = np.clip(trial[:, _LOG_SIZE], 0.0, np.log(4.0 * max(frame_shape)))
+        trial_products = _multiply(_draw_waves(trial, fringes), fringes)
+        trial = _with_best_amplitude(trial, trial_products)
+        trial_loss = _loss(trial_products, trial, start[active], precision, fringes)
+        better = trial_loss < loss[active]
+        best[active[better]], loss[active[better]] = trial[better], trial_loss[better]
+        for old, new in ((products.waves, trial_products.waves), (products.data, trial_products.data)):
+            old[better] = new[better]
+        before, moved = step, np.where(better[:, None], move, 0.0)
+        damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
     return best, loss
 
 
+def _stretch(step: Array, before: Array, moved: Array) -> Array:
+    """Factor that a step of each spot is made longer or shorter by, from how the move before it changed the step; (n,).
+
+    Where a grain is no Gaussian, what Gauss-Newton leaves out of the curvature makes its steps too short, or too long,
+    by the same factor again and again, most of all along the sizes.
+
+    References
+    ----------
+    .. [1] J. Barzilai, J. M. Borwein, IMA J. Numer. Anal. 8 (1988) 141, doi:10.1093/imanum/8.1.141.
+    """
+    move, change = moved[:, _LOG_SIZE], (before - step)[:, _LOG_SIZE]
+    squared, product = np.sum(move**2, axis=1), np.sum(move * change, axis=1)
+    factor = np.clip(squared / np.maximum(product, 1e-300), *_LEAST_AND_MOST_STRETCH)
+    return np.where(squared > 0, factor, 1.0)
+
+
+def _with_best_amplitude(parameters: Array, products: _Products) -> Array:
+    """The same waves, with the amplitude of the least loss."""
+    amplitude = products.data[:, 0, 0] / np.maximum(_wave_energy(products), 1e-300)
+    filled = parameters.copy()
+    filled[:, _RE], filled[:, _IM] = amplitude.real, amplitude.imag
+    return filled
+
+
+def _wave_energy(products: _Products) -> Array:
+    """Sum of |wave|² of unit amplitude over the samples; (n,)."""
+    energy: Array = products.waves[:, 0, 0, 0].real * products.waves[:, 1, 0, 0].real
+    return energy
+
+
 def _step(
-    products: _Products, parameters: Array, start: Array, precision: Array, damping: Array, samples: _Samples
-) -> Array:
-    """Damped Gauss-Newton step of each spot; (n, 8)."""
-    normal, gradient = _normal_equations(products, parameters, samples)
+    products: _Products, parameters: Array, start: Array, precision: Array, damping: Array, fringes: Fringes
+) -> tuple[Array, Array]:
+    """Damped Gauss-Newton step of each spot (n, 8), and by how much it should lower the loss, at least (n,)."""
+    normal, gradient = _normal_equations(products, parameters, fringes)
     diagonal = range(8)
     normal[:, diagonal, diagonal] += precision
     gradient -= precision * (parameters - start)
     floor = 1e-12 * normal[:, diagonal, diagonal].max(axis=1, keepdims=True)
     normal[:, diagonal, diagonal] = normal[:, diagonal, diagonal] * (1 + damping[:, None]) + floor
     step: Array = np.linalg.solve(normal, gradient[..., None])[..., 0]
-    return step
+    return step, np.sum(step * gradient, axis=1)
 
 
-def _loss(products: _Products, parameters: Array, start: Array, precision: Array, samples: _Samples) -> Array:
+def _loss(products: _Products, parameters: Array, start: Array, precision: Array, fringes: Fringes) -> Array:
     """Minus twice the log likelihood, with the priors; (n,)."""
     amplitude = parameters[:, _RE] + 1j * parameters[:, _IM]
-    fitted = np.abs(amplitude) ** 2 * (products.rows[:, 0, 0] * products.cols[:, 0, 0]).real
-    residual = samples.energy - 2 * (np.conj(amplitude) * products.data[:, 0, 0]).real + fitted
-    loss: Array = 2 * residual / samples.noise + np.sum(precision * (parameters - start) ** 2, axis=1)
+    fitted = np.abs(amplitude) ** 2 * _wave_energy(products)
+    residual = fringes.energy - 2 * (np.conj(amplitude) * products.data[:, 0, 0]).real + fitted
+    loss: Array = 2 * residual / fringes.noise + np.sum(precision * (parameters - start) ** 2, axis=1)
     return loss
 
 
-def _normal_equations(products: _Products, parameters: Array, samples: _Samples) -> tuple[Array, Array]:
+def _normal_equations(products: _Products, parameters: Array, fringes: Fringes) -> tuple[Array, Array]:
     """Fisher matrix (n, 8, 8) and gradient (n, 8) of the log likelihood."""
     amplitude = (parameters[:, _RE] + 1j * parameters[:, _IM])[:, None]
     factor = np.concatenate([np.ones_like(amplitude), np.full_like(amplitude, 1j), np.repeat(amplitude, 6, 1)], axis=1)
-    rows, cols = products.rows[:, _ROW_OF[:, None], _ROW_OF], products.cols[:, _COL_OF[:, None], _COL_OF]
-    weight = (2.0 / samples.noise)[:, None]
+    rows, cols = (products.waves[:, axis, of[:, None], of] for axis, of in enumerate((_ROW_OF, _COL_OF)))
+    weight = (2.0 / fringes.noise)[:, None]
     normal = (factor[:, :, None] * np.conj(factor)[:, None, :] * rows * cols).real * weight[:, :, None]
-    fitted = amplitude * products.rows[:, 0, _ROW_OF] * products.cols[:, 0, _COL_OF]
+    fitted = amplitude * rows[:, 0] * cols[:, 0]
     gradient = (np.conj(factor) * (products.data[:, _ROW_OF, _COL_OF] - fitted)).real * weight
     return normal, gradient
 
 
-def _read_fit(parameters: Array, samples: _Samples, candidates: Candidates, frame_shape: tuple[int, int]) -> WaveFit:
-    fringe = _draw(parameters, samples)
-    normal, _ = _normal_equations(_multiply(parameters, samples), parameters, samples)
+def _read_fit(parameters: Array, fringes: Fringes, candidates: Candidates, frame_shape: tuple[int, int]) -> WaveFit:
+    waves = _draw_waves(parameters, fringes)
+    amplitude = parameters[:, _RE] + 1j * parameters[:, _IM]
+    fringe = (amplitude[:, None] * waves[:, 0, 0])[:, :, None] * waves[:, 1, None, 0]
+    normal, _ = _normal_equations(_multiply(waves, fringes), parameters, fringes)
     normal[:, range(8), range(8)] += 1e-9 * np.maximum(normal[:, range(8), range(8)], 1e-12)
-    covariance = np.linalg.inv(normal) * _excess(fringe, samples)[:, None, None]
+    covariance = np.linalg.inv(normal) * _excess(fringe, fringes)[:, None, None]
     lengths = np.array(frame_shape, float)
-    shift = parameters[:, [_D_ROW, _D_COL]] * lengths
-    bins = samples.centre + shift
+    shift = parameters[:, _TURN] * lengths
+    bins = fringes.centre + shift
     energy = np.abs(fringe) ** 2
-    position, extent = _moments(parameters, samples)
-    amplitude, amplitude_sigma = _amplitude_of_core(fringe, samples)
-    n_samples = np.array([_block_side(width, frame_shape) ** 2 for width in candidates.width])
-    spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / n_samples
-    sizes = np.exp(parameters[:, [_S_ROW, _S_COL]])
+    position, extent = _moments(parameters, fringes)
+    crest, crest_sigma = _amplitude_of_core(fringe, fringes)
+    spectral_energy = (lengths.prod() / 2) ** 2 * energy.sum(axis=(1, 2)) / fringes.side**2
+    sizes = np.exp(parameters[:, _LOG_SIZE])
     width = np.hypot(lengths * math.sqrt(math.log(2)) / (math.pi * sizes), 0.886)
     offset = np.hypot(bins[:, 0] - candidates.row, bins[:, 1] - candidates.col)
     ok = np.isfinite(bins).all(axis=1) & (offset < _FURTHEST * np.maximum(candidates.width, 1.5))
     return WaveFit(
         row=bins[:, 0],
         col=bins[:, 1],
-        covariance=covariance[:, _D_ROW:, _D_ROW:] * lengths[:, None] * lengths,
-        amplitude=amplitude,
-        amplitude_sigma=amplitude_sigma,
+        covariance=covariance[:, _TURN, _TURN] * lengths[:, None] * lengths,
+        amplitude=crest,
+        amplitude_sigma=crest_sigma,
         energy=spectral_energy,
-        share=energy.sum(axis=(1, 2)) / _energy_over_noise(samples),
-        noise=samples.bin_noise,
+        share=energy.sum(axis=(1, 2)) / _energy_over_noise(fringes),
+        noise=fringes.bin_noise,
         width=width,
         position=position,
         extent=extent,
-        ok=ok & (amplitude > 2 * amplitude_sigma),
+        ok=ok & (crest > 2 * crest_sigma),
     )
 
 
-def _block_side(width: float, frame_shape: tuple[int, int]) -> int:
-    half = min(max(math.ceil(_BLOCK_WIDTHS * width), _LEAST_HALF), (min(frame_shape) - 1) // 4)
-    return 2 * half + 1
-
-
-def _energy_over_noise(samples: _Samples) -> Array:
-    """Energy of the samples less what the noise adds; (n,)."""
-    total = np.sum(np.abs(samples.values) ** 2, axis=(1, 2)) - samples.noise * samples.weights.sum(axis=(1, 2))
+def _energy_over_noise(fringes: Fringes) -> Array:
+    """Energy of the fringes less what the noise adds; (n,)."""
+    total = np.sum(np.abs(fringes.values) ** 2, axis=(1, 2)) - fringes.noise * fringes.weights.sum(axis=(1, 2))
     energy: Array = np.maximum(total, 1e-30)
     return energy
 
 
-def _amplitude_of_core(fringe: Array, samples: _Samples) -> tuple[Array, Array]:
+def _amplitude_of_core(fringe: Array, fringes: Fringes) -> tuple[Array, Array]:
     """Mean amplitude where the fitted envelope is above 60 % of its crest, and its error; right for an even grain."""
     size = np.abs(fringe)
     core = size > 0.6 * size.max(axis=(1, 2), keepdims=True)
     n = core.sum(axis=(1, 2))
-    in_step = (samples.values * np.conj(fringe) / np.maximum(size, 1e-300)).real
+    in_step = (fringes.values * np.conj(fringe) / np.maximum(size, 1e-300)).real
     amplitude = np.sum(in_step * core, axis=(1, 2)) / n
-    return amplitude, np.sqrt(samples.noise / (2 * n) * _excess(fringe, samples))
+    return amplitude, np.sqrt(fringes.noise / (2 * n) * _excess(fringe, fringes))
 
 
-def _excess(fringe: Array, samples: _Samples) -> Array:
+def _excess(fringe: Array, fringes: Fringes) -> Array:
     """Residual power in the grain over the noise's, at least 1; (n,)."""
-    residual = np.abs(samples.values - fringe) ** 2
+    residual = np.abs(fringes.values - fringe) ** 2
     weight = np.abs(fringe) ** 2
     total = np.maximum(np.sum(weight, axis=(1, 2)), 1e-300)
     mean = np.sum(weight * residual, axis=(1, 2)) / total - _MISFIT_OF_DISC * np.sum(weight**2, axis=(1, 2)) / total
-    excess: Array = np.maximum(mean / samples.noise, 1.0)
+    excess: Array = np.maximum(mean / fringes.noise, 1.0)
     return excess
 
 
-def _moments(parameters: Array, samples: _Samples) -> tuple[Array, Array]:
+def _moments(parameters: Array, fringes: Fringes) -> tuple[Array, Array]:
     """Centre and standard deviation of the fringe's energy along (row, col) [px]; (n, 2) each."""
-    centres, spreads = [], []
-    for centre, log_size, x in (
-        (parameters[:, _X_ROW], parameters[:, _S_ROW], samples.x_row),
-        (parameters[:, _X_COL], parameters[:, _S_COL], samples.x_col),
-    ):
-        share = np.exp(-(((x - centre[:, None]) * np.exp(-log_size)[:, None]) ** 2)) + 1e-300
-        share /= share.sum(axis=1, keepdims=True)
-        mean = np.sum(share * x, axis=1)
-        centres.append(mean)
-        spreads.append(np.sqrt(np.sum(share * (x - mean[:, None]) ** 2, axis=1)))
-    return np.stack(centres, axis=1), np.stack(spreads, axis=1)
+    centre, log_size = (parameters[:, pair, None] for pair in (_CENTRE, _LOG_SIZE))
+    share = np.exp(-(((fringes.x - centre) * np.exp(-log_size)) ** 2)) + 1e-300
+    share /= share.sum(axis=2, keepdims=True)
+    mean = np.sum(share * fringes.x, axis=2)
+    return mean, np.sqrt(np.sum(share * (fringes.x - mean[..., None]) ** 2, axis=2))
