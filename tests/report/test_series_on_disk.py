@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from fringemap.errors import OutputError
 from fringemap.report import write_results
-from fringemap.report.rendering import to_png
+from fringemap.report.rendering import to_png, to_svg
 from fringemap.report.series_figures import draw_evolution, draw_waterfall
 from fringemap.report.series_tables import (
     DRIFT_COLUMNS,
@@ -94,6 +94,15 @@ def test_evolution_leaves_gaps_where_a_phase_is_not_seen():
     assert sorted({int(np.isnan(line.get_ydata()).sum()) for line in curves}) == [0, LATE]
     assert figure.axes[3].get_xlabel() == "time (s)"
     assert any("dose" in axes.get_xlabel() for axes in figure.axes)
+
+
+@pytest.mark.parametrize("late_s", [2.5, 9.0])
+def test_the_waterfall_is_one_image_in_an_svg_at_even_and_uneven_times(late_s):
+    series = made_series()
+    late = dataclasses.replace(series.frames[-1], time_s=series.frames[-2].time_s + late_s)
+    svg = to_svg(draw_waterfall(dataclasses.replace(series, frames=(*series.frames[:-1], late)), dpi=SMALL))
+    assert svg.count(b"<image") == 1
+    assert svg.count(b"<path") < 200
 
 
 def test_waterfall_names_planes_with_overbars():
