@@ -10,12 +10,13 @@ import numpy as np
 from fringemap.spectrum import bin_size, nyquist
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Diffractogram, Image
+    from fringemap.records import Array, Diffractogram, Image, IntArray
     from fringemap.settings import SpotSettings
 
 _CORNER = 1.15
 # Close to the Nyquist frequency a camera's rows and columns, and what is folded back, make lines of their own.
 _EDGE = 0.95
+_BLOCK_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -63,25 +64,30 @@ def cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin: 
     last_row = min(int(g_high / step_y), int(_EDGE * rows / 2))
     last_col = min(int(g_high / step_x), int(_EDGE * cols / 2))
     margin = min(margin, last_col)
-    row = np.arange(-last_row, last_row + 1)
-    whitened = np.empty((len(row), last_col + 1 + margin), np.float32)
-    inner = slice(margin, None)
-    for here, there in ((slice(last_row, None), slice(last_row + 1)), (slice(last_row), slice(rows - last_row, rows))):
-        power, background = (half[there, : last_col + 1] for half in (diffractogram.power, diffractogram.background))
-        np.divide(power, background, out=whitened[here, inner])
-    whitened[:, :margin] = whitened[::-1, 2 * margin : margin : -1]
-    gy, gx = row * step_y, np.arange(-margin, last_col + 1) * step_x
-    _blank(whitened, gy, gx, g_low, g_high)
+    whitened = np.empty((2 * last_row + 1, last_col + 1 + margin), np.float32)
+    right = whitened[:, margin:]
+    gy, gx = np.arange(-last_row, last_row + 1) * step_y, np.arange(last_col + 1) * step_x
+    starts, ends = _line_ends(gy, gx, g_low, g_high)
+    for first, end in _row_blocks(last_row):
+        here, there = slice(first + last_row, end + last_row), slice(first % rows, first % rows + end - first)
+        block, most = right[here], int(ends[here].max())
+        np.divide(diffractogram.power[there, :most], diffractogram.background[there, :most], out=block[:, :most])
+        block[:, most:] = 1.0
+        for line, start, stop in zip(block, starts[here].tolist(), ends[here].tolist(), strict=True):
+            line[:start] = line[stop:most] = 1.0
+    whitened[:, :margin] = right[::-1, margin:0:-1]
     return Window(whitened, Layout(-last_row, -margin, step_y, step_x, g_low, g_high))
 
 
-def _blank(whitened: Image, gy: Array, gx: Array, g_low: float, g_high: float) -> None:
-    """Put the mean of noise outside a ring, in place."""
+def _row_blocks(last_row: int) -> list[tuple[int, int]]:
+    """First row and end of groups of rows, from -last_row to last_row; none of them on either side of row 0."""
+    below = [(first, min(first + _BLOCK_ROWS, 0)) for first in range(-last_row, 0, _BLOCK_ROWS)]
+    above = [(first, min(first + _BLOCK_ROWS, last_row + 1)) for first in range(0, last_row + 1, _BLOCK_ROWS)]
+    return below + above
+
+
+def _line_ends(gy: Array, gx: Array, g_low: float, g_high: float) -> tuple[IntArray, IntArray]:
+    """First column, and the one after the last, that each row has within a ring, right of the middle."""
     reach, hole = (np.sqrt(np.maximum(limit**2 - gy**2, 0.0)) for limit in (g_high, g_low))
-    outer = zip(np.searchsorted(gx, -reach), np.searchsorted(gx, reach, side="right"), strict=True)
-    for line, (first, last) in zip(whitened, outer, strict=True):
-        line[:first] = 1.0
-        line[last:] = 1.0
-    for row in np.flatnonzero(np.abs(gy) < g_low):
-        first, last = np.searchsorted(gx, -hole[row]), np.searchsorted(gx, hole[row], side="right")
-        whitened[row, first:last] = 1.0
+    starts = np.where(np.abs(gy) < g_low, np.searchsorted(gx, hole, side="right"), 0)
+    return starts, np.searchsorted(gx, reach, side="right")
