@@ -225,11 +225,15 @@ def _bands(first: IntArray, x: Array, side: IntArray, shape: IntArray, windowed:
     last = (first + np.minimum(side, _MOST_SAMPLES) - 1) * step
     low, high = np.maximum(x[:, :, 0] - 2 * step, -0.5), np.minimum(last + 2 * step, n - 0.5)
     fine = low[..., None] + (np.arange(_FINE) + 0.5) * ((high - low) / _FINE)[..., None]
-    turn = (x[..., None] - fine[:, :, None, :]) / n[:, None, None]
-    denominator = np.sin(np.pi * turn)
-    near = np.abs(denominator) < 1e-9
-    order = side[..., None, None]
-    band = np.where(near, order, np.sin(np.pi * order * turn) / np.where(near, 1.0, denominator))
+    # Sines of differences from those of samples and of places: there are far fewer of these.
+    sample, place = np.pi * x / n[:, None], np.pi * fine / n[:, None]
+    denominator = np.sin(sample)[..., None] * np.cos(place)[:, :, None, :]
+    denominator -= np.cos(sample)[..., None] * np.sin(place)[:, :, None, :]
+    order = side[..., None]
+    turned = np.where((first[..., None] + np.arange(x.shape[2])) % 2 == 0, -1.0, 1.0)
+    numerator = turned[..., None] * np.sin(order * place)[:, :, None, :]
+    near = np.abs(denominator) < 1e-7
+    band = np.where(near, order[..., None], numerator / np.where(near, 1.0, denominator))
     band *= ((high - low) / _FINE / n)[..., None, None]
     if windowed:
         band *= (np.sin(np.pi * fine / n[:, None]) ** 2 / math.sqrt(3 / 8))[:, :, None]

@@ -160,6 +160,7 @@ def _minimise(fringes: Fringes, start: Array, frame_shape: tuple[int, int]) -> t
     precision = np.zeros(8)
     precision[_CENTRE] = 1.0 / (_CENTRE_PRIOR * np.array(frame_shape)) ** 2
     precision[_LOG_SIZE] = 1.0 / _SIZE_PRIOR**2
+    largest = math.log(4.0 * max(frame_shape))
     products = _multiply(_draw_waves(start, fringes), fringes)
     best = _with_best_amplitude(start, products)
     loss = _loss(products, best, start, precision, fringes)
@@ -177,7 +178,7 @@ def _minimise(fringes: Fringes, start: Array, frame_shape: tuple[int, int]) -> t
             before, moved = before[moving], moved[moving]
         move = step * _stretch(step, before, moved)[:, None]
         trial = best[active] + move
-        trial[:, _LOG_SIZE] = np.clip(trial[:, _LOG_SIZE], 0.0, np.log(4.0 * max(frame_shape)))
+        trial[:, _LOG_SIZE] = np.minimum(np.maximum(trial[:, _LOG_SIZE], 0.0), largest)
         trial_products = _multiply(_draw_waves(trial, fringes), fringes)
         trial = _with_best_amplitude(trial, trial_products)
         trial_loss = _loss(trial_products, trial, start[active], precision, fringes)
@@ -225,11 +226,12 @@ def _step(
 ) -> tuple[Array, Array]:
     """Damped Gauss-Newton step of each spot (n, 8), and by how much it should lower the loss, at least (n,)."""
     normal, gradient = _normal_equations(products, parameters, fringes)
-    diagonal = range(8)
-    normal[:, diagonal, diagonal] += precision
     gradient -= precision * (parameters - start)
-    floor = 1e-12 * normal[:, diagonal, diagonal].max(axis=1, keepdims=True)
-    normal[:, diagonal, diagonal] = normal[:, diagonal, diagonal] * (1 + damping[:, None]) + floor
+    diagonal = np.einsum("nii->ni", normal)
+    diagonal += precision
+    floor = 1e-12 * diagonal.max(axis=1, keepdims=True)
+    diagonal *= 1 + damping[:, None]
+    diagonal += floor
     step: Array = np.linalg.solve(normal, gradient[..., None])[..., 0]
     return step, np.sum(step * gradient, axis=1)
 
@@ -260,7 +262,8 @@ def _read_fit(parameters: Array, fringes: Fringes, candidates: Candidates, frame
     amplitude = parameters[:, _RE] + 1j * parameters[:, _IM]
     fringe = (amplitude[:, None] * waves[:, 0, 0])[:, :, None] * waves[:, 1, None, 0]
     normal, _ = _normal_equations(_multiply(waves, fringes), parameters, fringes)
-    normal[:, range(8), range(8)] += 1e-9 * np.maximum(normal[:, range(8), range(8)], 1e-12)
+    diagonal = np.einsum("nii->ni", normal)
+    diagonal += 1e-9 * np.maximum(diagonal, 1e-12)
     covariance = np.linalg.inv(normal) * _excess(fringe, fringes)[:, None, None]
     lengths = np.array(frame_shape, float)
     shift = parameters[:, _TURN] * lengths
