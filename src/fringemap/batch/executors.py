@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**29)}
+"""Under Linux, memory that one frame leaves free stays for the next: clearing new pages took 4 % of the time."""
 AHEAD = 2
 """Tasks under way for each worker: one being done, one waiting, so that nobody idles."""
 
@@ -179,7 +181,7 @@ def _new_pool(n_workers: int) -> ProcessPoolExecutor:
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[Any], Any], task: Any) -> Future[Any]:
     # Submitting starts processes. Numerical libraries read these variables once, when they are loaded.
-    with _environment(dict.fromkeys(THREAD_VARIABLES, "1")):
+    with _environment(dict.fromkeys(THREAD_VARIABLES, "1") | _MEMORY):
         return pool.submit(work, task)
 
 

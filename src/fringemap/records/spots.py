@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,40 +42,46 @@ class Spots:
     def __len__(self) -> int:
         return len(self.gx)
 
-    @property
+    # Worked out once: series ask for single rows of these thousands of times.
+    @cached_property
     def g(self) -> FloatArray:
         """|g| [1/Å]."""
-        return np.hypot(self.gx, self.gy)
+        return _constant(np.hypot(self.gx, self.gy))
 
-    @property
+    @cached_property
     def g_sigma(self) -> FloatArray:
         """Standard error of |g| from the fit [1/Å]."""
-        return self._sigma_along(self.gx, self.gy)
+        return _constant(self._sigma_along(self.gx, self.gy))
 
-    @property
+    @cached_property
     def d_spacing(self) -> FloatArray:
         """1 / |g| [Å]."""
-        return 1.0 / self.g
+        return _constant(1.0 / self.g)
 
-    @property
+    @cached_property
     def d_sigma(self) -> FloatArray:
         """Standard error of the d-spacing from the fit alone [Å]."""
-        return self.g_sigma / self.g**2
+        return _constant(self.g_sigma / self.g**2)
 
-    @property
+    @cached_property
     def angle(self) -> FloatArray:
         """Argument of (gx, gy): 0 to the right, growing clockwise on the screen [rad]."""
-        return np.arctan2(self.gy, self.gx)
+        return _constant(np.arctan2(self.gy, self.gx))
 
-    @property
+    @cached_property
     def angle_sigma(self) -> FloatArray:
         """Standard error of the angle from the fit alone [rad]."""
-        return self._sigma_along(-self.gy, self.gx) / self.g
+        return _constant(self._sigma_along(-self.gy, self.gx) / self.g)
 
     def _sigma_along(self, x: FloatArray, y: FloatArray) -> FloatArray:
         u = np.stack([x, y], axis=-1) / np.maximum(np.hypot(x, y), 1e-300)[..., None]
         variance: FloatArray = np.einsum("ni,nij,nj->n", u, self.covariance, u)
         return np.sqrt(variance)
+
+
+def _constant(array: FloatArray) -> FloatArray:
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(frozen=True)
