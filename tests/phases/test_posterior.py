@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fringemap.phases.cases import Cases
 from fringemap.phases.decoys import LARGEST_CHANGE, SMALLEST_CHANGE, make_decoy_cells
 from fringemap.phases.distortion import prior_distortion
-from fringemap.phases.hypotheses import propose, rank, try_all, weigh
+from fringemap.phases.hypotheses import EDGE, REACH, propose, rank, try_all, weigh
 from fringemap.phases.lattice import g_vectors, lattice_points
 from fringemap.phases.match import match_spots
 from fringemap.phases.observed import observe
@@ -18,7 +18,7 @@ from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.posterior import Problem, explain_spots, seek_grains
 from fringemap.phases.reflections import zone_pattern
 from fringemap.phases.search import Given
-from fringemap.phases.seeds import build_decoy_index, build_resemblance, build_seed_index
+from fringemap.phases.seeds import prepare
 from fringemap.phases.zones import build_zone_table
 from fringemap.records import UNKNOWN, Flag, ScaleSource
 from fringemap.settings import PhaseSettings
@@ -217,17 +217,17 @@ def ranked_hypotheses(index, observed, prior, null):
 def test_the_order_in_which_grains_are_added_does_not_matter(rng):
     g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), project("Si", SI_110, rotation=1.9)])
     observed = observe(noisy(g, rng))
-    index = build_seed_index(make_references("Li2CO3", "Si"))
+    index = prepare(make_references("Li2CO3", "Si"), n_decoys=0).index
     prior = prior_distortion(0.01)
     null = np.zeros(len(observed))
     case, hypotheses, trials, ranked = ranked_hypotheses(index, observed, prior, null)
     table = index.table[hypotheses.zone[trials.row]]
     best = np.array([np.flatnonzero(table == t)[np.argmax(ranked[table == t])] for t in (0, 1)])
-    alone = weigh(index, observed, hypotheses, trials.take(best), case)
+    alone = weigh(hypotheses, trials.take(best), case)
     after = []
     for first, second in ((0, 1), (1, 0)):
         told = Cases.of([prior.with_evidence([alone.evidence(first)])], null[None])
-        given = weigh(index, observed, hypotheses, trials.take(best[[second]]), told)
+        given = weigh(hypotheses, trials.take(best[[second]]), told)
         after.append(alone.score[first] + given.score[0])
     assert after[0] == pytest.approx(after[1], abs=1e-6)
 
@@ -235,11 +235,36 @@ def test_the_order_in_which_grains_are_added_does_not_matter(rng):
 def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
     g = project("Li", [(0, 1, -1), (2, 0, 0)], rotation=0.4)
     observed = observe(noisy(g, rng))
-    index = build_seed_index(make_references("Li"))
+    index = prepare(make_references("Li"), n_decoys=0).index
     case, hypotheses, trials, ranked = ranked_hypotheses(index, observed, prior_distortion(0.01), np.array([0.3, 0.7]))
     fits = np.flatnonzero(np.isfinite(ranked))
-    exact = weigh(index, observed, hypotheses, trials.take(fits), case)
+    exact = weigh(hypotheses, trials.take(fits), case)
     assert exact.score == pytest.approx(ranked[fits], abs=0.15)
+
+
+def test_further_spots_are_those_that_a_plain_loop_finds_on_the_lattice(rng):
+    g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), rng.uniform(-0.5, 0.5, (6, 2))])
+    observed = observe(noisy(g, rng))
+    index = prepare(make_references("Li2CO3", "Si"), n_decoys=0).index
+    hypotheses = ranked_hypotheses(index, observed, prior_distortion(0.02), np.zeros(len(g)))[1]
+    found = set(zip(hypotheses.further.row.tolist(), hypotheses.further.spot.tolist(), strict=True))
+    expected, near_the_bound = set(), set()
+    for row, (pair, zone, lattice) in enumerate(zip(hypotheses.pair, hypotheses.zone, hypotheses.lattice, strict=True)):
+        two = [hypotheses.pairs.first[pair], hypotheses.pairs.second[pair]]
+        basis = observed.g[two] * [[1.0], [hypotheses.pairs.sign[pair]]]
+        for spot in set(range(len(g))) - set(two):
+            along = observed.g[spot] @ np.linalg.inv(basis)
+            point = np.rint(along @ lattice)
+            off = observed.g[spot] - point @ np.linalg.inv(lattice) @ basis
+            variance = observed.sigma[spot] ** 2 + along**2 @ observed.sigma[two] ** 2
+            shows = np.isfinite(index.log_shown[index.place(np.array([zone]), point[None])[0]])
+            distance = np.sqrt(off @ off / variance)
+            if distance <= REACH and shows and observed.length[spot] <= EDGE * index.g_max[zone]:
+                expected.add((row, spot))
+            if abs(distance - REACH) < 0.01:
+                near_the_bound.add((row, spot))
+    assert found - near_the_bound == expected - near_the_bound
+    assert len(expected) > 20
 
 
 def two_grains(rng) -> Problem:
@@ -282,10 +307,10 @@ def test_a_second_search_without_some_spots_finds_what_a_first_one_would(rng):
 
 
 def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):
-    index = build_decoy_index(make_references("Li2CO3", "LiOH"), n_decoys=2)
+    index = prepare(make_references("Li2CO3", "LiOH"), n_decoys=2).decoys
     features = np.stack([rng.uniform(-1.2, -0.5, 40), rng.uniform(0, 0.8, 40), rng.uniform(0.3, 1.6, 40)], axis=1)
     reach = np.stack([rng.uniform(0.01, 0.2, 40), rng.uniform(0.005, 0.04, 40), rng.uniform(0.01, 0.06, 40)], axis=1)
-    pair, seed = index.find(features, reach)
+    pair, seed, off = index.find(features, reach)
     found = set(zip(pair.tolist(), seed.tolist(), strict=True))
     every = np.stack([index.log_g, index.log_ratio, index.angle], axis=1)
     expected = {
@@ -295,6 +320,7 @@ def test_seeds_near_a_pair_are_found_as_a_plain_loop_finds_them(rng):
     }
     assert found == expected
     assert len(expected) > 20
+    assert pytest.approx(features[pair] - every[seed]) == off.T
 
 
 def test_a_search_stays_small_however_uncertain_spots_and_scale_are(rng):
@@ -302,7 +328,7 @@ def test_a_search_stays_small_however_uncertain_spots_and_scale_are(rng):
     spots = make_spots(np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1))
     spots.covariance[::2] *= (rng.uniform(0.01, 10.0, 150) / 2e-4)[:, None, None] ** 2
     references = make_references(*MANY)
-    build_seed_index(references), build_resemblance(references, n_decoys=4)
+    prepare(references, n_decoys=POSTERIOR.decoys)
     tracemalloc.start()
     match_spots(spots, references, scale=make_scale(0.5), settings=POSTERIOR)
     peak = tracemalloc.get_traced_memory()[1]

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fringemap.phases.resemblance import measure_resemblance
-from fringemap.phases.seeds import build_decoy_index, build_seed_index
+from fringemap.phases.seeds import prepare
 from fringemap.phases.strength import LOG_SHARES, OFFSETS, log_hidden, log_misses
 from fringemap.phases.unlisted import DIVISIONS
 from fringemap.phases.zones import MISS_BIN
@@ -31,8 +30,8 @@ def test_each_finer_lattice_on_a_pair_is_another_one():
 
 def test_pairs_of_a_listed_structure_are_common():
     references = make_references("Li2CO3", "Si")
-    index = build_seed_index(references)
-    table = measure_resemblance([index, build_decoy_index(references, n_decoys=2)])
+    known = prepare(references, n_decoys=2)
+    index, table = known.index, known.resemblance
     seeds = np.stack([index.log_g, index.log_ratio, index.angle], axis=1)
     visible = np.ones(round(0.7 / MISS_BIN))
     common = table.log_density(seeds, visible).max(axis=(0, 1))

@@ -127,5 +127,9 @@ def without_strain(precision: FloatArray, pull: FloatArray) -> tuple[FloatArray,
 def columns(q: FloatArray) -> FloatArray:
     """Differentiate g by (s, e1, e2, rotation) at lattice points q; (..., 2) gives (..., 2, 4)."""
     x, y = q[..., 0], q[..., 1]
-    derivatives: FloatArray = np.stack([np.stack([x, x, y, -y], axis=-1), np.stack([y, -y, x, x], axis=-1)], axis=-2)
+    derivatives = np.empty((*q.shape, 4))
+    derivatives[..., 0] = q
+    derivatives[..., 0, 1], derivatives[..., 1, 1] = x, -y
+    derivatives[..., 0, 2], derivatives[..., 1, 2] = y, x
+    derivatives[..., 0, 3], derivatives[..., 1, 3] = -y, x
     return derivatives

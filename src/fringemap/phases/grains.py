@@ -61,29 +61,31 @@ class Grain:
 
 def make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:
     """Make a grain of a hypothesis, where others have told scale and ellipse and taken so many spots."""
-    row = int(weighed.row[best])
-    zone = int(search.hypotheses.zone[row])
-    spots = np.flatnonzero(weighed.claims[best])
-    points = weighed.points[best, spots].astype(np.int64)
-    axis = search.index.uvw[zone] * (-1 if search.hypotheses.mirrored[row] else 1)
+    hypotheses, row = search.hypotheses, int(weighed.row[best])
+    zone = int(hypotheses.zone[row])
+    members = hypotheses.members_of(weighed.row[best : best + 1])
+    members = members.take(np.flatnonzero(weighed.claims[best, members.spot]))
+    members = members.take(np.argsort(members.spot))
+    axis = search.index.uvw[zone] * (-1 if hypotheses.mirrored[row] else 1)
+    hkl = members.point.astype(np.int64) @ search.index.basis_hkl[zone]
     evidence = weighed.evidence(best)
-    gained = distortion.gain([evidence])
     score = float(weighed.score[best])
+    n_unknown = max(1, len(search.log_null) - n_taken)
     return Grain(
-        reference=int(search.reference(weighed)[best]),
+        reference=int(search.reference(weighed.row[best])),
         zone_axis=triple(axis),
-        spots=tuple(int(spot) for spot in spots),
-        hkl=tuple(triple(hkl) for hkl in points @ search.index.basis_hkl[zone]),
-        shown=tuple(float(p) for p in weighed.shown[best, spots]),
+        spots=tuple(members.spot.tolist()),
+        hkl=tuple(map(triple, hkl)),
+        shown=tuple(search.index.shown[members.place].tolist()),
         score=score,
-        base=score - gained + len(spots) * math.log(max(1, len(search.log_null) - n_taken)),
+        base=score - distortion.gain([evidence]) + len(members.spot) * math.log(n_unknown),
         evidence=evidence,
     )
 
 
 def make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
     """Make a grain of a plain lattice."""
-    spots = tuple(int(spot) for spot in np.flatnonzero(claims))
+    spots = tuple(np.flatnonzero(claims).tolist())
     nothing = Distortion(np.zeros((3, 3)), np.zeros(3))
     base = score + len(spots) * math.log(n_free)
     return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
@@ -91,5 +93,5 @@ def make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
 
 def triple(indices: IntArray) -> tuple[int, int, int]:
     """Write three indices as plain numbers."""
-    first, second, third = (int(index) for index in indices)
+    first, second, third = indices.tolist()
     return first, second, third

@@ -10,9 +10,9 @@ hypotheses in several cases at a time: each is a trial.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from fringemap.phases.pairs import cross
 from fringemap.phases.strength import log_misses
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fringemap.phases.cases import Cases
     from fringemap.phases.observed import Observed
     from fringemap.phases.pairs import PairFit, Pairs
@@ -58,10 +60,30 @@ class Further:
     """Log of probability of showing x density at the spot over that of not showing."""
 
 
+class Members(NamedTuple):
+    """Spots of some hypotheses, the pair and the further ones; n rows."""
+
+    row: IntArray
+    """Which of these hypotheses, rising."""
+    spot: IntArray
+    point: FloatArray
+    """In units of the zone's basis; (n, 2)."""
+    place: IntArray
+    """Of the point in ``SeedIndex.shown``."""
+    gain: FloatArray
+    """As that of further spots; +inf for the pair: it is always claimed."""
+
+    def take(self, rows: IntArray) -> Members:
+        """Return these rows."""
+        return Members(self.row[rows], self.spot[rows], self.point[rows], self.place[rows], self.gain[rows])
+
+
 @dataclass(frozen=True)
 class Hypotheses:
     """n ways to explain some spots of a frame."""
 
+    index: SeedIndex
+    observed: Observed
     pairs: Pairs
     pair: IntArray
     """Row in ``pairs``; (n,)."""
@@ -69,6 +91,8 @@ class Hypotheses:
     """Row in the index's zones; (n,)."""
     lattice: FloatArray
     """The two spots in units of the zone's basis; (n, 2, 2)."""
+    place: IntArray
+    """Of the two spots in ``SeedIndex.shown``; (2, n)."""
     mirrored: Mask
     """The zone is seen along -[uvw]; (n,)."""
     features: FloatArray
@@ -84,16 +108,31 @@ class Hypotheses:
 
     def further_of(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """List the further spots of some hypotheses: for each the place in ``rows``, rising, and row in ``further``."""
-        count = self._begin[rows + 1] - self._begin[rows]
+        begin = self._first_further[rows]
+        count = self._first_further[rows + 1] - begin
         place = np.repeat(np.arange(len(rows)), count)
-        entry: IntArray = np.arange(len(place)) + np.repeat(self._begin[rows] - (np.cumsum(count) - count), count)
+        entry: IntArray = np.arange(len(place)) + np.repeat(begin - (np.cumsum(count) - count), count)
         return place, entry
 
+    def members_of(self, rows: IntArray) -> Members:
+        """List all spots of some hypotheses."""
+        row, entry = self.further_of(rows)
+        pair, lattice, further = self.pair[rows], self.lattice[rows], self.further
+        second = lattice[:, 1] * self.pairs.sign[pair, None]
+        every = Members(
+            row=np.concatenate([np.arange(len(rows)), np.arange(len(rows)), row]),
+            spot=np.concatenate([self.pairs.first[pair], self.pairs.second[pair], further.spot[entry]]),
+            point=np.concatenate([lattice[:, 0], second, further.point[entry]]),
+            place=np.concatenate([*self.place[:, rows], further.place[entry]]),
+            gain=np.concatenate([np.full(2 * len(rows), np.inf), further.gain[entry]]),
+        )
+        return every.take(np.argsort(every.row, kind="stable"))
+
     @cached_property
-    def _begin(self) -> IntArray:
+    def _first_further(self) -> IntArray:
         """First row of each hypothesis in ``further``; (n + 1,)."""
-        begin: IntArray = np.searchsorted(self.further.row, np.arange(len(self) + 1))
-        return begin
+        first: IntArray = np.searchsorted(self.further.row, np.arange(len(self) + 1))
+        return first
 
 
 def propose(index: SeedIndex, observed: Observed, pairs: Pairs, fit: PairFit) -> Hypotheses:
@@ -101,9 +140,8 @@ def propose(index: SeedIndex, observed: Observed, pairs: Pairs, fit: PairFit) ->
 
     At most ``MAX_HYPOTHESES``, those whose pair alone speaks most for them. ``fit`` has a column for each pair.
     """
-    pair, seed = index.find(pairs.features - fit.shift.T, fit.reach.T)
-    features = pairs.features.T[:, pair] - np.stack([index.log_g[seed], index.log_ratio[seed], index.angle[seed]])
-    chi2 = fit.chi2(pair, features)
+    pair, seed, off = index.find(pairs.features - fit.shift.T, fit.reach.T)
+    chi2 = fit.chi2(pair, off)
     near = np.flatnonzero(chi2 <= NEAR2)
     pair, seed = pair[near], seed[near]
     misses, at = _misses(index, observed, index.zone[seed])
@@ -115,12 +153,15 @@ def propose(index: SeedIndex, observed: Observed, pairs: Pairs, fit: PairFit) ->
     turn = np.sign(cross(observed.g[pairs.first], observed.g[pairs.second]) * pairs.sign)
     mirrored = turn[pair] * np.sign(cross(lattice[:, 0], lattice[:, 1])) < 0
     return Hypotheses(
+        index=index,
+        observed=observed,
         pairs=pairs,
         pair=pair,
         zone=zone,
         lattice=lattice,
+        place=np.stack([index.place(zone, lattice[:, side]) for side in (0, 1)]),
         mirrored=mirrored,
-        features=features[:, near[rows]],
+        features=off[:, near[rows]] + fit.shift[:, pair],
         constant=constant[rows],
         misses=misses[:, at[rows]],
         further=_find_further(index, observed, pairs, pair, zone, lattice),
@@ -193,7 +234,7 @@ def rank(hypotheses: Hypotheses, trials: Trials, fit: PairFit, log_null: FloatAr
     pair = hypotheses.pair[row]
     score = hypotheses.constant[row] + fit.log_norm[trials.column]
     score -= log_null[case, pairs.first[pair]] + log_null[case, pairs.second[pair]]
-    chi2 = fit.chi2(trials.column, hypotheses.features[:, row])
+    chi2 = fit.chi2(trials.column, hypotheses.features[:, row] - fit.shift[:, trials.column])
     score = np.where(chi2 <= NEAR2, score - 0.5 * chi2, -np.inf)
     trial, entry = hypotheses.further_of(row)
     gain = further.gain[entry] - log_null[case[trial], further.spot[entry]]
@@ -206,28 +247,52 @@ def rank(hypotheses: Hypotheses, trials: Trials, fit: PairFit, log_null: FloatAr
     return score
 
 
+class _OnPairs(NamedTuple):
+    """All spots written in each pair as a basis; single precision is enough to tell which lie on a lattice."""
+
+    g1: NDArray[np.float32]
+    """(n_pairs, 2)."""
+    g2: NDArray[np.float32]
+    along1: NDArray[np.float32]
+    """(n_pairs, n_spots)."""
+    along2: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    """Of each spot's place, the errors of the pair included; -1 for the pair itself [1/Å²]; (n_pairs, n_spots)."""
+
+    @classmethod
+    def of(cls, observed: Observed, pairs: Pairs) -> _OnPairs:
+        g, own = observed.g.astype(np.float32), (observed.sigma**2).astype(np.float32)
+        g1, g2 = g[pairs.first], g[pairs.second] * pairs.sign[:, None].astype(np.float32)
+        area = cross(g1, g2)[:, None]
+        along1, along2 = cross(g, g2[:, None]) / area, cross(g1[:, None], g) / area
+        variance = own + along1**2 * own[pairs.first, None] + along2**2 * own[pairs.second, None]
+        every = np.arange(len(g1))
+        variance[every, pairs.first] = variance[every, pairs.second] = -1.0
+        return cls(g1, g2, along1, along2, variance)
+
+
 def _find_further(
     index: SeedIndex, observed: Observed, pairs: Pairs, pair: IntArray, zone: IntArray, lattice: FloatArray
 ) -> Further:
     """List the further spots of each hypothesis; in blocks that stay in the processor's cache."""
+    on_pairs = _OnPairs.of(observed, pairs)
+    in_list = observed.length <= EDGE * index.g_max[zone][:, None]
     blocks = [slice(start, start + BLOCK) for start in range(0, max(len(pair), 1), BLOCK)]
-    found = [_on_lattice(index, observed, pairs, pair[block], zone[block], lattice[block]) for block in blocks]
-    row = np.concatenate([one.row + block.start for one, block in zip(found, blocks, strict=True)])
-    return Further(
-        row, *(np.concatenate([getattr(one, n) for one in found]) for n in ("spot", "point", "place", "gain"))
-    )
+    found = [_on_lattice(on_pairs, pair[block], lattice[block], in_list[block]) for block in blocks]
+    row = np.concatenate([one[0] + block.start for one, block in zip(found, blocks, strict=True)])
+    spot, point, spread, distance2 = (np.concatenate(column) for column in list(zip(*found, strict=True))[1:])
+    place = index.place(zone[row], point)
+    gain = index.log_shown[place] - LOG_2PI - np.log(spread) - 0.5 * distance2 / spread
+    shows = np.isfinite(gain)
+    return Further(row[shows], spot[shows], point[shows], place[shows], gain[shows])
 
 
 def _on_lattice(
-    index: SeedIndex, observed: Observed, pairs: Pairs, pair: IntArray, zone: IntArray, lattice: FloatArray
-) -> Further:
-    """Find each further spot that lies on a lattice point which may show."""
+    on_pairs: _OnPairs, pair: IntArray, lattice: FloatArray, in_list: Mask
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
+    """Find each further spot that lies on a lattice point: hypothesis, spot, point, variance, squared distance."""
     lattice = lattice.astype(np.float32)
-    first, second = pairs.first[pair], pairs.second[pair]
-    g = observed.g.astype(np.float32)
-    g1, g2 = g[first], g[second] * pairs.sign[pair, None].astype(np.float32)
-    area = cross(g1, g2)[:, None]
-    along1, along2 = cross(g, g2[:, None]) / area, cross(g1[:, None], g) / area
+    g1, g2, along1, along2, variance = (part[pair] for part in on_pairs)
     off1 = along1 * lattice[:, 0, 0, None] + along2 * lattice[:, 1, 0, None]
     off2 = along1 * lattice[:, 0, 1, None] + along2 * lattice[:, 1, 1, None]
     off1 -= np.rint(off1)
@@ -238,21 +303,11 @@ def _on_lattice(
     basis /= (a * d - b * c)[:, None, None]
     x = off1 * basis[:, 0, 0, None] + off2 * basis[:, 1, 0, None]
     y = off1 * basis[:, 0, 1, None] + off2 * basis[:, 1, 1, None]
-    own = (observed.sigma**2).astype(np.float32)
-    variance = own + along1**2 * own[first, None] + along2**2 * own[second, None]
     distance2 = x * x + y * y
-    near = distance2 <= np.float32(REACH**2) * variance
-    near &= observed.length <= EDGE * index.g_max[zone][:, None]
-    near[np.arange(len(pair)), first] = near[np.arange(len(pair)), second] = False
-    row, spot = np.nonzero(near)
+    row, spot = np.nonzero((distance2 <= np.float32(REACH**2) * variance) & in_list)
     along = np.stack([along1[row, spot], along2[row, spot]], axis=1)
     point = np.rint(np.einsum("na,nab->nb", along, lattice[row])).astype(np.float64)
-    place = index.place(zone[row], point)
-    kept = np.isfinite(index.log_shown[place])
-    row, spot, point, place = row[kept], spot[kept], point[kept], place[kept]
-    spread = variance[row, spot].astype(np.float64)
-    off = distance2[row, spot].astype(np.float64) / spread
-    return Further(row, spot, point, place, index.log_shown[place] - LOG_2PI - np.log(spread) - 0.5 * off)
+    return row, spot, point, variance[row, spot].astype(np.float64), distance2[row, spot].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -265,10 +320,6 @@ class Weighed:
     """Log odds against all its spots being unknown."""
     claims: Mask
     """Which spots it explains; (n, n_spots)."""
-    points: FloatArray
-    """Lattice points of the claimed spots in units of the zone's basis; (n, n_spots, 2)."""
-    shown: FloatArray
-    """Probability of showing of each, 0 if not claimed; (n, n_spots)."""
     precision: FloatArray
     """What each says about (s, e1, e2), its own strain included; (n, 3, 3)."""
     pull: FloatArray
@@ -277,9 +328,9 @@ class Weighed:
     def __len__(self) -> int:
         return len(self.row)
 
-    def take(self, rows: IntArray) -> Weighed:
+    def take(self, rows: IntArray | slice) -> Weighed:
         """Return these rows in this order."""
-        return Weighed(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return Weighed(self.row[rows], self.score[rows], self.claims[rows], self.precision[rows], self.pull[rows])
 
     def evidence(self, row: int) -> Distortion:
         """Return what one says about (s, e1, e2), its own strain integrated out."""
@@ -291,19 +342,23 @@ class Weighed:
         return replace(self, score=self.score + log_prior)
 
 
-def weigh(index: SeedIndex, observed: Observed, hypotheses: Hypotheses, trials: Trials, cases: Cases) -> Weighed:
+def weigh(hypotheses: Hypotheses, trials: Trials, cases: Cases) -> Weighed:
     """Integrate the likelihood of chosen hypotheses over rotation, scale and ellipse, each in its case.
 
     The model is linear about the best rotation, so the integral is a Gaussian's; its prior density of rotation stands
     in ``log_prior`` of the zone.
     """
-    rows, case = trials.row, trials.case
-    found = _claim(hypotheses, index, trials, cases.log_null)
-    begin = np.searchsorted(found.row, np.arange(len(rows)))
-    q = _place(index, observed, hypotheses, rows, found)
+    rows, case, index, observed = trials.row, trials.case, hypotheses.index, hypotheses.observed
+    members = hypotheses.members_of(rows)
+    log_null = cases.log_null[case[members.row], members.spot]
+    claimed = np.flatnonzero(members.gain > log_null)
+    members, log_null = members.take(claimed), log_null[claimed]
+    row, spot = members.row, members.spot
+    begin = np.searchsorted(row, np.arange(len(rows)))
+    q = _place(hypotheses, rows, members, begin)
     # Residual and derivatives side by side, in standard errors: one product holds all sums of squares.
-    off = np.concatenate([columns(q), (observed.g[found.spot] - q)[:, :, None]], axis=2)
-    off = observed.root_weight[found.spot] @ off
+    off = np.concatenate([columns(q), (observed.g[spot] - q)[:, :, None]], axis=2)
+    off = observed.root_weight[spot] @ off
     sums = np.add.reduceat(off.transpose(0, 2, 1) @ off, begin)
     normal, right, chi2 = sums[:, :4, :4], sums[:, :4, 4], sums[:, 4, 4]
     # The rotation is integrated out first: what is left speaks of scale and ellipse alone.
@@ -316,52 +371,23 @@ def weigh(index: SeedIndex, observed: Observed, hypotheses: Hypotheses, trials: 
     best = np.linalg.solve(full, drawn[:, :, None])[:, :, 0]
     chi2 = chi2 + np.sum(known_pull * mean, axis=1) - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / turn
     log_det = np.linalg.slogdet(full)[1] + np.log(turn) - cases.log_det[case]
-    log_odds = index.log_shown[found.place] - cases.log_null[case[found.row], found.spot]
-    log_odds += 0.5 * observed.log_weight[found.spot] - LOG_2PI
-    n_shown = np.diff(np.append(begin, len(found.row)))
+    n_shown = np.diff(np.append(begin, len(row)))
+    log_odds = index.log_shown[members.place] - log_null + 0.5 * observed.log_weight[spot] - LOG_2PI
     score = index.log_prior[hypotheses.zone[rows]] + np.add.reduceat(log_odds, begin)
     score += log_misses(hypotheses.misses[:, rows], n_shown)
     score += -0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
-    points, shown = np.zeros((len(rows), len(observed), 2)), np.zeros((len(rows), len(observed)))
-    points[found.row, found.spot] = found.point
-    shown[found.row, found.spot] = index.shown[found.place]
-    return Weighed(
-        row=rows,
-        score=score,
-        claims=shown > 0.0,
-        points=points,
-        shown=shown,
-        precision=precision,
-        pull=pull,
-    )
+    claims = np.zeros((len(rows), len(observed)), np.bool_)
+    claims[row, spot] = True
+    return Weighed(rows, score, claims, precision, pull)
 
 
-def _claim(hypotheses: Hypotheses, index: SeedIndex, trials: Trials, log_null: FloatArray) -> Further:
-    """List all spots that chosen hypotheses claim, the pairs included; ``row`` is the row in ``trials``, rising."""
-    rows, further, pairs = trials.row, hypotheses.further, hypotheses.pairs
-    row, at = hypotheses.further_of(rows)
-    better = further.gain[at] > log_null[trials.case[row], further.spot[at]]
-    row, at = row[better], at[better]
-    pair, zone, lattice = hypotheses.pair[rows], hypotheses.zone[rows], hypotheses.lattice[rows]
-    second = lattice[:, 1] * pairs.sign[pair, None]
-    every = np.concatenate([np.arange(len(rows)), np.arange(len(rows)), row])
-    order = np.argsort(every, kind="stable")
-    places = [index.place(zone, lattice[:, 0]), index.place(zone, lattice[:, 1]), further.place[at]]
-    return Further(
-        row=every[order],
-        spot=np.concatenate([pairs.first[pair], pairs.second[pair], further.spot[at]])[order],
-        point=np.concatenate([lattice[:, 0], second, further.point[at]])[order],
-        place=np.concatenate(places)[order],
-        gain=np.empty(0),
-    )
-
-
-def _place(index: SeedIndex, observed: Observed, hypotheses: Hypotheses, rows: IntArray, found: Further) -> FloatArray:
+def _place(hypotheses: Hypotheses, rows: IntArray, members: Members, begin: IntArray) -> FloatArray:
     """Lattice points in the frame, turned to fit the claimed spots best; (n, 2)."""
-    flat = np.einsum("na,nab->nb", found.point, index.basis[hypotheses.zone[rows]][found.row])
-    lattice = flat[:, 0] + 1j * np.where(hypotheses.mirrored[rows][found.row], -1.0, 1.0) * flat[:, 1]
-    seen = observed.g[found.spot, 0] + 1j * observed.g[found.spot, 1]
-    match = np.conj(lattice) * seen / observed.sigma[found.spot] ** 2
-    rotation = np.angle(np.add.reduceat(match, np.searchsorted(found.row, np.arange(len(rows)))))
-    placed = lattice * np.exp(1j * rotation)[found.row]
-    return np.stack([placed.real, placed.imag], axis=-1)
+    row, observed = members.row, hypotheses.observed
+    x, y = np.einsum("na,nab->bn", members.point, hypotheses.index.basis[hypotheses.zone[rows]][row])
+    lattice = x + 1j * np.where(hypotheses.mirrored[rows][row], -y, y)
+    seen = observed.g[members.spot, 0] + 1j * observed.g[members.spot, 1]
+    match = np.conj(lattice) * seen / observed.sigma[members.spot] ** 2
+    rotation = np.angle(np.add.reduceat(match, begin))
+    placed: FloatArray = (lattice * np.exp(1j * rotation)[row]).view(np.float64).reshape(-1, 2)
+    return placed

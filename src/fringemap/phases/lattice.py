@@ -8,6 +8,7 @@ Cartesian crystal frame of ``docs/conventions.md`` (**a** along x, **b** in the 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,14 +83,20 @@ def reciprocal_basis(cell: Cell) -> FloatArray:
     Returns
     -------
     FloatArray
-        Shape (3, 3).
+        Shape (3, 3). It is kept for the next call and cannot be written to.
 
     Raises
     ------
     StructureError
         The cell cannot exist.
     """
+    return _reciprocal_basis(tuple(cell))
+
+
+@lru_cache(maxsize=4096)
+def _reciprocal_basis(cell: Cell) -> FloatArray:
     basis: FloatArray = np.linalg.inv(direct_basis(cell)).T.astype(np.float64)
+    basis.flags.writeable = False
     return basis
 
 

@@ -75,8 +75,8 @@ class PairFit:
     """Log density where the features agree; (n,)."""
 
     def chi2(self, column: IntArray, off: FloatArray) -> FloatArray:
-        """Squared distance of seeds that lie ``off`` (3, m) from pairs, in standard errors; (m,)."""
-        x, y, z = off - self.shift[:, column]
+        """Squared distance in standard errors of seeds that lie ``off`` (3, m) from the shifted pairs; (m,)."""
+        x, y, z = off
         xx, yy, zz, xy, xz, yz = self.precision[:, column]
         chi2: FloatArray = x * (xx * x + 2.0 * (xy * y + xz * z)) + y * (yy * y + 2.0 * yz * z) + zz * z * z
         return chi2

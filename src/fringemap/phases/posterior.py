@@ -23,10 +23,9 @@ from fringemap.phases.hypotheses import propose
 from fringemap.phases.joining import join_spots
 from fringemap.phases.observed import observe, take
 from fringemap.phases.pairs import fit_pairs, make_pairs
-from fringemap.phases.search import Search, odds_of
-from fringemap.phases.seeds import build_decoy_index, build_resemblance, build_seed_index
+from fringemap.phases.search import Search, distinct, odds_of
+from fringemap.phases.seeds import prepare
 from fringemap.phases.sets import claims_of, explore, given_by, overlaps
-from fringemap.phases.singles import make_ring_set
 from fringemap.phases.unlisted import find_lattices
 from fringemap.phases.zones import standard_zone
 from fringemap.records import Flag
@@ -124,9 +123,7 @@ class Problem:
         visibility: Callable[[FloatArray], FloatArray] | None = None,
     ) -> None:
         self.spots, self.references, self.priors, self.certain = spots, references, priors, certain
-        self.index, self.decoys = build_seed_index(references), build_decoy_index(references, n_decoys=n_decoys)
-        self.resemblance = build_resemblance(references, n_decoys=n_decoys)
-        self.rings = tuple(make_ring_set(reflections) for reflections in references)
+        self.known = prepare(references, n_decoys=n_decoys)
         self.every = observe(spots, visibility=visibility)
         self.rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
         self.observed = take(self.every, self.rows)
@@ -151,15 +148,15 @@ class Problem:
         case = Cases.of([prior], log_null[None])
         fit = fit_pairs(self.pairs, case.covariance, case.mean)
         self._searches[number] = Search(
-            index=self.index,
-            decoys=self.decoys,
+            index=self.known.index,
+            decoys=self.known.decoys,
             observed=self.observed,
             pairs=self.pairs,
-            hypotheses=propose(self.index, self.observed, self.pairs, fit),
-            lattices=self.nets.given(prior, self.resemblance, self.observed),
+            hypotheses=propose(self.known.index, self.observed, self.pairs, fit),
+            lattices=self.nets.given(prior, self.known.resemblance, self.observed),
             prior=prior,
             log_null=log_null,
-            rings=self.rings,
+            rings=self.known.rings,
             log_weight=math.log(probability),
             certain=self.certain,
         )
@@ -210,7 +207,7 @@ def seek_grains(problem: Problem, combinations: Collection[int] = ()) -> Sought:
         Rows of spots that speak for no grain, for they are sums or differences of two others.
     """
     log_null = _log_null(flag_combinations(problem.spots, combinations), problem.every)
-    if len(problem.index) == 0 or len(problem.spots) < 2:
+    if len(problem.known.index) == 0 or len(problem.spots) < 2:
         return Sought(problem, log_null, (), ())
     sets: list[GrainSet] = []
     for number in range(len(problem.priors)):
@@ -228,7 +225,7 @@ def judge_grains(sought: Sought) -> Explanation:
     problem, sets = sought.problem, sought.sets
     if not sets:
         prior = problem.priors[0][1]
-        return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.rings)
+        return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.known.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
     judged = zip(sought.grains, _judge(sets, len(problem.references)), strict=True)
     return Explanation(
@@ -238,7 +235,7 @@ def judge_grains(sought: Sought) -> Explanation:
         log_null=sought.log_null,
         certain=problem.certain,
         single_share=sets[0].single_share,
-        rings=problem.rings,
+        rings=problem.known.rings,
         rivals={reference: _finish(one, problem) for reference, one in leaders.items()},
         score=sets[0].score,
     )
@@ -366,17 +363,20 @@ def _odds(sets: Sequence[GrainSet], n_references: int) -> list[tuple[FloatArray,
     search, grains = sets[0].search, sets[0].grains
     given = [given_by(search, _judges(grains, number)) for number in range(len(grains))]
     claims = [claims_of(search, grain) for grain in grains]
+    phases = {grain.reference for grain in grains}
+    alone = {phase: float(odds_of(np.array(-sets[0].singles_of(phase)))) for phase in phases}
     found = zip(grains, claims, search.find(given), search.find_decoys(given, claims), strict=True)
     of_grains = []
-    for grain, claim, real, (mocked, score, mock_claims) in found:
+    for grain, claim, listed, (mocked, score, mock_claims) in found:
         leaders = {one.share(claim) for one in sets}
-        alone = float(odds_of(np.array(-sets[0].singles_of(grain.reference))))
-        faded = np.array([1.0 if reference in leaders else alone for reference in range(n_references)])
+        faded = np.full(n_references, alone[grain.reference])
+        faded[[one for one in leaders if one not in (None, UNLISTED)]] = 1.0
+        real = distinct(listed.real, search.hypotheses)
         odds, decoys = np.zeros(n_references), np.zeros(n_references)
-        np.add.at(odds, search.reference(real.real), odds_of(real.real.score) * overlaps(real.real.claims, claim))
+        np.add.at(odds, search.reference(real.row), odds_of(real.score) * overlaps(real.claims, claim))
         np.add.at(decoys, mocked, odds_of(score) * overlaps(mock_claims, claim))
-        plain = 1.0 + odds_of(real.lattice_score) @ overlaps(real.lattice_claims, claim)
-        of_grains.append((odds * faded, float(decoys @ faded), float(plain * alone)))
+        plain = 1.0 + odds_of(listed.lattice_score) @ overlaps(listed.lattice_claims, claim)
+        of_grains.append((odds * faded, float(decoys @ faded), float(plain * alone[grain.reference])))
     return of_grains
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -148,16 +149,13 @@ class Search:
         cases = self._cases(given)
         fit = fit_pairs(self.pairs, cases.covariance, cases.mean)
         trials = try_all(self.hypotheses, cases)
-        log_rate = self._log_rates(given)[trials.case, self.index.table[self.hypotheses.zone[trials.row]]]
-        best, begin = _top(rank(self.hypotheses, trials, fit, cases.log_null) + log_rate, trials, cases, n_weighed)
-        weighed = weigh(self.index, self.observed, self.hypotheses, trials.take(best), cases).add(log_rate[best])
+        log_rate = self._log_rates(given)[trials.case, self._tables[trials.row]]
+        best = _top(rank(self.hypotheses, trials, fit, cases.log_null) + log_rate, trials, cases, n_weighed)
+        weighed = weigh(self.hypotheses, trials.take(best), cases).add(log_rate[best])
         unlisted = float(np.log(UNLISTED_EXPECTED * min(1.0, len(self.index) / LONG_LIST)))
         return [
-            Found(
-                _distinct(weighed.take(np.arange(*begin[case : case + 2])), self.hypotheses),
-                *self.lattices.best(unlisted, cases.log_null[case], n_weighed),
-            )
-            for case in range(len(cases))
+            Found(real, *self.lattices.best(unlisted, log_null, n_weighed))
+            for real, log_null in zip(_by_case(weighed, trials.case[best], cases), cases.log_null, strict=True)
         ]
 
     def find_decoys(self, given: Sequence[Given], claims: Sequence[Mask]) -> list[tuple[IntArray, FloatArray, Mask]]:
@@ -178,18 +176,12 @@ class Search:
         hypotheses = propose(self.decoys, self.observed, self.pairs.take(pair), fit)
         trials = Trials(np.arange(len(hypotheses)), case[hypotheses.pair], hypotheses.pair)
         trials = trials.take(np.argsort(trials.case, kind="stable"))
-        best, begin = _top(rank(hypotheses, trials, fit, cases.log_null), trials, cases, N_WEIGHED)
-        weighed = weigh(self.decoys, self.observed, hypotheses, trials.take(best), cases)
+        best = _top(rank(hypotheses, trials, fit, cases.log_null), trials, cases, N_WEIGHED)
+        weighed = weigh(hypotheses, trials.take(best), cases)
         expected = DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
-        found = [_distinct(weighed.take(np.arange(*begin[case : case + 2])), hypotheses) for case in range(len(cases))]
-        return [
-            (
-                self.decoys.references[self.decoys.table[hypotheses.zone[one.row]]],
-                one.score + np.log(expected),
-                one.claims,
-            )
-            for one in found
-        ]
+        found = [distinct(one, hypotheses) for one in _by_case(weighed, trials.case[best], cases)]
+        reference = self.decoys.references[self.decoys.table[hypotheses.zone]]
+        return [(reference[one.row], one.score + np.log(expected), one.claims) for one in found]
 
     def _cases(self, given: Sequence[Given]) -> Cases:
         """Gather what is given; the log density at each spot is that of the unknown spots, +inf where a grain is."""
@@ -202,15 +194,23 @@ class Search:
 
     def _log_rates(self, given: Sequence[Given]) -> FloatArray:
         """Log of the number of grains expected of each table in each case; (n_cases, n_tables)."""
-        rate = np.full((len(given), len(self.index)), GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL))
-        for row, one in zip(rate, given, strict=True):
-            row[np.isin(self.index.references, [*one.present, *self.certain])] = AGAIN_EXPECTED
-        rates: FloatArray = np.log(rate)
+        # The last place is that of unlisted lattices.
+        is_present = np.zeros((len(given), len(self.rings) + 1), np.bool_)
+        for row, one in zip(is_present, given, strict=True):
+            row[[*one.present, *self.certain]] = True
+        new = GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL)
+        rates: FloatArray = np.log(np.where(is_present[:, self.index.references], AGAIN_EXPECTED, new))
         return rates
 
-    def reference(self, weighed: Weighed) -> IntArray:
-        """Tell the reference of each hypothesis."""
-        reference: IntArray = self.index.references[self.index.table[self.hypotheses.zone[weighed.row]]]
+    @cached_property
+    def _tables(self) -> IntArray:
+        """Table of each hypothesis."""
+        tables: IntArray = self.index.table[self.hypotheses.zone]
+        return tables
+
+    def reference(self, hypothesis: IntArray) -> IntArray:
+        """Tell the reference of hypotheses."""
+        reference: IntArray = self.index.references[self._tables[hypothesis]]
         return reference
 
 
@@ -220,11 +220,10 @@ def odds_of(score: FloatArray) -> FloatArray:
     return odds
 
 
-def _top(ranked: FloatArray, trials: Trials, cases: Cases, at_most: int) -> tuple[IntArray, IntArray]:
-    """Trials with the highest rank in each case, none much below the best; and where those of each case begin."""
-    edges = np.searchsorted(trials.case, np.arange(len(cases) + 1))
-    chosen = [begin + _highest(ranked[begin:end], at_most) for begin, end in itertools.pairwise(edges)]
-    return np.concatenate(chosen), np.cumsum([0, *(len(rows) for rows in chosen)])
+def _top(ranked: FloatArray, trials: Trials, cases: Cases, at_most: int) -> IntArray:
+    """Trials with the highest rank in each case, none much below the best; case by case."""
+    edges = np.searchsorted(trials.case, np.arange(len(cases) + 1)).tolist()
+    return np.concatenate([begin + _highest(ranked[begin:end], at_most) for begin, end in itertools.pairwise(edges)])
 
 
 def _highest(ranked: FloatArray, at_most: int) -> IntArray:
@@ -235,11 +234,18 @@ def _highest(ranked: FloatArray, at_most: int) -> IntArray:
     return highest
 
 
-def _distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
-    """Keep one of the hypotheses that are the same grain found through different pairs, or by symmetry; best first."""
-    kept: dict[tuple[int, int, bytes], int] = {}
-    zones, scores = hypotheses.zone[weighed.row].tolist(), np.rint(10.0 * weighed.score).astype(np.int64).tolist()
+def _by_case(weighed: Weighed, case: IntArray, cases: Cases) -> list[Weighed]:
+    """Part what was weighed by its case, rising; the best first."""
     # Twins by symmetry differ by rounding errors only: their order is to be the same everywhere.
-    for row in np.lexsort((weighed.row, -weighed.score.round(6))).tolist():
-        kept.setdefault((zones[row], scores[row], weighed.claims[row].tobytes()), row)
+    ordered = weighed.take(np.lexsort((weighed.row, -weighed.score.round(6), case)))
+    edges = np.searchsorted(case, np.arange(len(cases) + 1)).tolist()
+    return [ordered.take(slice(begin, end)) for begin, end in itertools.pairwise(edges)]
+
+
+def distinct(weighed: Weighed, hypotheses: Hypotheses) -> Weighed:
+    """Keep the first of the hypotheses that are the same grain found through different pairs, or by symmetry."""
+    kept: dict[tuple[int, int, bytes], int] = {}
+    scores = np.rint(10.0 * weighed.score).astype(np.int64).tolist()
+    for row, (zone, score) in enumerate(zip(hypotheses.zone[weighed.row].tolist(), scores, strict=True)):
+        kept.setdefault((zone, score, weighed.claims[row].tobytes()), row)
     return weighed.take(np.fromiter(kept.values(), np.int64, len(kept)))

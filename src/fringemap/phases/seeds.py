@@ -11,12 +11,14 @@ import numpy as np
 
 from fringemap.phases.decoys import make_decoy_cells
 from fringemap.phases.resemblance import Resemblance, measure_resemblance
+from fringemap.phases.singles import make_ring_set
 from fringemap.phases.strength import OFFSETS
 from fringemap.phases.zones import ZoneTable, build_zone_table, scale_zone_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fringemap.phases.singles import RingSet
     from fringemap.records import FloatArray, IntArray, Reflections
 
 RATIO_BIN = 0.03
@@ -80,7 +82,7 @@ class SeedIndex:
         place: IntArray = np.clip(self.place_origin[zone] + step.astype(np.int64), 0, len(self.shown) - 1)
         return place
 
-    def find(self, features: FloatArray, reach: FloatArray) -> tuple[IntArray, IntArray]:
+    def find(self, features: FloatArray, reach: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
         """Find the seeds near pairs of spots, at most ``MAX_FINDS`` of them: the last pairs go without.
 
         Parameters
@@ -92,8 +94,9 @@ class SeedIndex:
 
         Returns
         -------
-        IntArray, IntArray
-            Row of the pair and row of the seed of each find.
+        IntArray, IntArray, FloatArray
+            Row of the pair and row of the seed of each find, and features of the pair less those of the seed; (n,),
+            (n,), (3, n).
         """
         features, reach = features[:MAX_PAIRS], reach[:MAX_PAIRS]
         low_ratio, wide_ratio = _cells(features[:, 1], reach[:, 1], RATIO_BIN)
@@ -111,39 +114,41 @@ class SeedIndex:
         count[np.searchsorted(total, MAX_FINDS, side="right") :] = 0
         seed = np.arange(int(count.sum())) + np.repeat(low - (total - count), count)
         pair = np.repeat(pair, count)
-        close = np.abs(self.log_g[seed] - features[pair, 0]) <= reach[pair, 0]
+        off_length = features[pair, 0] - self.log_g[seed]
+        close = np.abs(off_length) <= reach[pair, 0]
         seed, pair = seed[close], pair[close]
-        near = np.abs(self.log_ratio[seed] - features[pair, 1]) <= reach[pair, 1]
-        near &= np.abs(self.angle[seed] - features[pair, 2]) <= reach[pair, 2]
-        return pair[near], seed[near]
+        off_ratio, off_angle = features[pair, 1] - self.log_ratio[seed], features[pair, 2] - self.angle[seed]
+        near = (np.abs(off_ratio) <= reach[pair, 1]) & (np.abs(off_angle) <= reach[pair, 2])
+        return pair[near], seed[near], np.stack([off_length[close][near], off_ratio[near], off_angle[near]])
 
 
-def build_seed_index(references: Sequence[Reflections]) -> SeedIndex:
-    """Gather the zones and seeds of all references that have a structure.
+@dataclass(frozen=True)
+class Prepared:
+    """What a list of phases can show, ready to be searched."""
+
+    index: SeedIndex
+    """Of all references that have a structure."""
+    decoys: SeedIndex
+    """Of the decoys of each."""
+    resemblance: Resemblance
+    """How common pairs of spots are among both."""
+    rings: tuple[RingSet, ...]
+    """Of each reference."""
+
+
+def prepare(references: Sequence[Reflections], *, n_decoys: int) -> Prepared:
+    """Gather zones, seeds and rings of all references, with ``n_decoys`` decoys of each that has a structure.
 
     The result is kept for the next frame with the same references.
     """
-    return _build(_all_same(references), 0)
+    return _prepare(tuple(_Same(reflections, _identity(reflections)) for reflections in references), n_decoys)
 
 
-def build_decoy_index(references: Sequence[Reflections], *, n_decoys: int) -> SeedIndex:
-    """Gather the zones and seeds of ``n_decoys`` decoys of each reference that has a structure; kept, too."""
-    return _build(_all_same(references), n_decoys) if n_decoys else _empty()
-
-
-def build_resemblance(references: Sequence[Reflections], *, n_decoys: int) -> Resemblance:
-    """Measure how common pairs of spots are among the references and their decoys; kept, too."""
-    return _resemblance(_all_same(references), n_decoys)
-
-
-@lru_cache(maxsize=4)
-def _resemblance(same: tuple[_Same, ...], n_decoys: int) -> Resemblance:
-    indices = [_build(same, 0), *([_build(same, n_decoys)] if n_decoys else [])]
-    return measure_resemblance(indices)
-
-
-def _all_same(references: Sequence[Reflections]) -> tuple[_Same, ...]:
-    return tuple(_Same(reflections, _identity(reflections)) for reflections in references)
+@lru_cache(maxsize=8)
+def _prepare(same: tuple[_Same, ...], n_decoys: int) -> Prepared:
+    index, decoys = _build(same, 0), _build(same, n_decoys) if n_decoys else _empty()
+    rings = tuple(make_ring_set(one.reflections) for one in same)
+    return Prepared(index, decoys, measure_resemblance([index, decoys] if n_decoys else [index]), rings)
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,8 @@ class _Same:
 
 
 def _identity(reflections: Reflections) -> tuple[object, ...]:
-    return reflections.phase, reflections.structure, reflections.hkl.tobytes(), reflections.intensity.tobytes()
+    columns = (reflections.hkl, reflections.d_spacing, reflections.multiplicity, reflections.intensity)
+    return reflections.phase, reflections.structure, *(column.tobytes() for column in columns)
 
 
 @lru_cache(maxsize=512)

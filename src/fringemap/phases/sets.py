@@ -158,7 +158,7 @@ def _strangers(grains: Sequence[Grain], grain: Grain) -> list[Grain]:
 
 def _rivals_of(search: Search, grain: Grain, taken: set[int], found: Found) -> list[tuple[float, Grain]]:
     """Rivals of one grain, each with the log odds that it lacks."""
-    reference = search.reference(found.real)
+    reference = search.reference(found.real.row)
     close = overlaps(found.real.claims, claims_of(search, grain)) > 0
     _, first = np.unique(np.where(close, reference, -1), return_index=True)
     first = np.sort(first[close[first]])[: MAX_RIVALS + 1]
@@ -229,17 +229,16 @@ def _best_grain(search: Search, given: Given, found: Found) -> Grain | None:
     If plain lattices together are likelier still, it is unlisted: its spots are taken, but it says nothing about scale
     and ellipse, for a chance fit would draw them its way.
     """
-    real = float(found.real.score.max(initial=-np.inf))
-    plain = float(found.lattice_score.max(initial=-np.inf))
+    real = float(found.real.score[0]) if len(found.real) else -math.inf
+    plain = float(found.lattice_score[0]) if len(found.lattice_score) else -math.inf
     if max(real, plain) <= 0.0:
         return None
     n_taken = len(given.taken)
     n_free = len(search.log_null) - n_taken
     if plain > real:
-        return make_unlisted(found.lattice_claims[int(np.argmax(found.lattice_score))], plain, n_free)
-    best = int(np.argmax(found.real.score))
-    claims = found.real.claims[best]
+        return make_unlisted(found.lattice_claims[0], plain, n_free)
+    claims = found.real.claims[0]
     unlisted = odds_of(found.lattice_score) @ overlaps(found.lattice_claims, claims)
-    if unlisted > odds_of(found.real.score)[best]:
+    if unlisted > odds_of(found.real.score)[0]:
         return make_unlisted(claims, float(np.log(unlisted)), n_free)
-    return make_grain(search, found.real, best, given.distortion, n_taken)
+    return make_grain(search, found.real, 0, given.distortion, n_taken)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.phases.pairs import feature_covariance
+from fringemap.phases.pairs import cross, feature_covariance
 from fringemap.phases.strength import log_hidden, log_misses
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SHOWN = 0.13
 """Probability that a point of an unlisted lattice is shown."""
+
+LOG_ODDS = math.log(SHOWN / (1.0 - SHOWN))
 
 MAX_INDEX = 4
 """Points with larger indices are not looked for: with many points, any spot lies near one."""
@@ -100,28 +102,30 @@ def find_lattices(observed: Observed, pairs: Pairs) -> Lattices:
     Lengths and directions of the pair are taken as uniform, as those of unknown spots are; ``Lattices.given`` adds what
     symmetry favours.
     """
-    length = observed.length
+    length, own = observed.length, observed.sigma**2
     first, second = pairs.first, pairs.second
-    area = _cross(observed.g[first], observed.g[second])
-    g1, g2 = observed.g[first][:, None], observed.g[second][:, None]
-    at = np.stack([_cross(observed.g, g2), _cross(g1, observed.g)], axis=-1) / area[:, None, None]
-    own = np.stack([observed.sigma[first], observed.sigma[second]], axis=1) ** 2
-    variance = observed.sigma**2 + np.einsum("nka,na->nk", at**2, own)
-    pair = np.stack([g1[:, 0], g2[:, 0]], axis=1)
-    log_odds = math.log(SHOWN / (1.0 - SHOWN))
+    g1, g2 = observed.g[first], observed.g[second]
+    area = cross(g1, g2)[:, None]
+    along1, along2 = cross(observed.g, g2[:, None]) / area, cross(g1[:, None], observed.g) / area
+    variance = own + along1**2 * own[first, None] + along2**2 * own[second, None]
+    density = LOG_ODDS - np.log(2.0 * math.pi * variance)
     rows = np.arange(len(first))
     span = 1.05 * length.max()
-    of_pair = 2.0 * log_odds - np.log(math.pi * span * length[first]) - np.log(math.pi * span * length[second])
+    of_pair = 2.0 * LOG_ODDS - np.log(math.pi * span * length[first]) - np.log(math.pi * span * length[second])
     gains, misses = [], []
     for division in DIVISIONS:
-        finer = at @ division
-        points = np.rint(finer)
-        off = (finer - points) @ np.linalg.inv(division) @ pair
-        off2 = np.einsum("nki,nki->nk", off, off)
-        fits = (off2 <= REACH**2 * variance) & np.any(points != 0, axis=2) & (np.abs(points).max(axis=2) <= MAX_INDEX)
-        gain = np.where(fits, log_odds - np.log(2.0 * math.pi * variance) - 0.5 * off2 / variance, -np.inf)
+        finer1, finer2 = (division[0, i] * along1 + division[1, i] * along2 for i in (0, 1))
+        point1, point2 = np.rint(finer1), np.rint(finer2)
+        (a, b), (c, d) = np.linalg.inv(division)
+        basis1, basis2 = a * g1 + b * g2, c * g1 + d * g2
+        off1, off2 = finer1 - point1, finer2 - point2
+        x = off1 * basis1[:, 0, None] + off2 * basis2[:, 0, None]
+        y = off1 * basis1[:, 1, None] + off2 * basis2[:, 1, None]
+        chi2 = (x * x + y * y) / variance
+        largest = np.maximum(np.abs(point1), np.abs(point2))
+        gain = np.where((chi2 <= REACH**2) & (largest > 0.0) & (largest <= MAX_INDEX), density - 0.5 * chi2, -np.inf)
         gain[rows, first] = gain[rows, second] = -np.inf
-        n_points = 0.5 * math.pi * length.max() ** 2 * abs(np.linalg.det(division)) / np.abs(area)
+        n_points = 0.5 * math.pi * length.max() ** 2 / np.abs((a * d - b * c) * area[:, 0])
         gains.append(gain)
         misses.append(n_points * log_hidden(np.array(SHOWN))[:, None])
     gain = np.stack(gains)
@@ -150,8 +154,3 @@ def _log_symmetry(features: FloatArray, covariance: FloatArray) -> FloatArray:
 def _normal(off: FloatArray, variance: FloatArray) -> FloatArray:
     density: FloatArray = np.exp(-0.5 * off**2 / variance) / np.sqrt(2.0 * math.pi * variance)
     return density
-
-
-def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    cross: FloatArray = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return cross
