@@ -10,6 +10,7 @@ import scipy.ndimage
 
 from fringemap.spectrum import compute_diffractogram, read_block
 from fringemap.spots import Candidates
+from fringemap.spots import fringes as fringes_module
 from fringemap.spots.fringes import sample_fringes
 from spectrum_frames import wave_at, waves_frame
 
@@ -90,10 +91,12 @@ def test_the_band_takes_a_wave_to_its_samples(diffractogram):
             assert np.abs(sampled[4 : kept - 4]) == pytest.approx(1.0, abs=0.12)
 
 
-def test_many_fringes_are_those_of_one_by_one(diffractogram):
+@pytest.mark.parametrize("most_bins", [2**19, 1])
+def test_many_fringes_are_those_of_one_by_one(diffractogram, most_bins, monkeypatch):
+    monkeypatch.setattr(fringes_module, "_MOST_BINS", most_bins)
     together = sample_fringes(diffractogram, candidates(), windowed=False)
     for k in range(len(PLACES)):
         alone = sample_fringes(diffractogram, candidates().take(np.array([k])), windowed=False)
         for name in ("values", "weights", "x", "band", "energy", "noise", "bin_noise", "centre", "starts"):
-            scale = np.abs(getattr(alone, name)).max()
+            scale = float(np.abs(getattr(alone, name)).max())
             assert getattr(together, name)[k] == pytest.approx(getattr(alone, name)[0], abs=2e-5 * scale)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import scipy.fft
 import scipy.ndimage
 
 from fringemap.spectrum import read_blocks, read_raw_blocks
@@ -34,6 +35,8 @@ _CLEAR_OF_AXES = 8
 # Standard deviation of the kernel that smooths the energy of a fringe for a first guess [samples].
 _SMOOTHING = 1.0
 _TAIL = 6.0
+# Bins of blocks that are worked out together: what is made of them must not fill the memory.
+_MOST_BINS = 2**19
 
 Record = TypeVar("Record")
 
@@ -81,13 +84,23 @@ def sample_fringes(diffractogram: Diffractogram, candidates: Candidates, *, wind
     """
     most = (min(diffractogram.frame_shape) - 1) // 4
     half = np.minimum(np.maximum(np.ceil(_BLOCK_WIDTHS * candidates.width), _LEAST_HALF), most).astype(int)
-    octave = np.ceil(np.log2(2 * half + 1))
-    order = np.argsort(octave, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(octave[order])) + 1)
-    parts = [_sample_group(diffractogram, candidates.take(group), 2 * half[group] + 1, windowed) for group in groups]
+    side = 2 * half + 1
+    groups = _groups_of_like_size(side)
+    parts = [_sample_group(diffractogram, candidates.take(group), side[group], windowed) for group in groups]
     names = [f.name for f in dataclasses.fields(Fringes)]
     joined = Fringes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    return take(joined, np.argsort(order))
+    return take(joined, np.argsort(np.concatenate(groups)))
+
+
+def _groups_of_like_size(side: IntArray) -> list[IntArray]:
+    """Blocks whose sides differ by less than a factor of two, and no more of them than may be worked out together."""
+    octave = np.ceil(np.log2(side)).astype(int)
+    groups = []
+    for size in np.unique(octave):
+        group = np.flatnonzero(octave == size)
+        most = max(1, _MOST_BINS // int(side[group].max()) ** 2)
+        groups += np.split(group, range(most, len(group), most))
+    return groups
 
 
 def _sample_group(diffractogram: Diffractogram, candidates: Candidates, side: IntArray, windowed: bool) -> Fringes:
@@ -100,25 +113,21 @@ def _sample_group(diffractogram: Diffractogram, candidates: Candidates, side: In
     bin_noise = (inside[:, None] @ background @ inside[:, :, None])[:, 0, 0] / side**2
     noise = (2.0 * side / shape.prod()) ** 2 * bin_noise
 
-    inverse = np.stack([_inverse(int(n), size) for n in side])
-    to_counts = np.float32(2.0 / shape.prod())
-    fade_row, fade_col = _fades_around_crest(np.abs(blocks) ** 2, candidates.width, side)
-    crest = (inverse * fade_row[:, None]) @ blocks @ (inverse * fade_col[:, None]).transpose(0, 2, 1) * to_counts
-    first = _first_samples(crest, side)
-    chosen = first[:, :, None] + np.arange(_MOST_SAMPLES)
-    there = chosen < side[:, None, None]
-    weights = (there[:, 0, :, None] & there[:, 1, None, :]).astype(float)
-    bounded = np.where(there, chosen, 0)
-    n = np.arange(len(side))[:, None]
-    to_rows, to_cols = (inverse[n, bounded[:, axis]] for axis in (0, 1))
-    fringe = to_rows @ blocks @ to_cols.transpose(0, 2, 1) * to_counts * weights
-    crest = crest[n[:, :, None], bounded[:, 0, :, None], bounded[:, 1, None, :]] * weights
-
-    x = chosen * (shape / side[:, None])[:, :, None]
+    blocks *= np.float32(2.0 / shape.prod()) * inside[:, :, None] * inside[:, None, :]
+    fades = _fades_around_crest(np.abs(blocks) ** 2, candidates.width, side)
+    first = _first_samples(blocks, fades, side)
+    samples = first[:, :, None] + np.arange(_MOST_SAMPLES)
+    there = (samples < side[:, None, None]).astype(np.float32)
+    inverse = _inverse(samples, side, size) * there[..., None]
+    fringe, crest = (
+        (matrix[:, 0] @ blocks @ matrix[:, 1].swapaxes(1, 2)).astype(np.complex128)
+        for matrix in (inverse, inverse * fades[:, :, None])
+    )
+    x = samples * (shape / side[:, None])[:, :, None]
     fine, band = _bands(first, x, side, shape, windowed)
     return Fringes(
         values=fringe,
-        weights=weights,
+        weights=there[:, 0, :, None] * there[:, 1, None, :],
         x=fine,
         band=band * there[..., None],
         energy=np.sum(np.abs(fringe) ** 2, axis=(1, 2)),
@@ -150,17 +159,31 @@ def _read(diffractogram: Diffractogram, candidates: Candidates, corner: IntArray
     return blocks
 
 
-# The same sizes come again in all frames of a series.
-@lru_cache(maxsize=256)
-def _inverse(side: int, size: int) -> Array:
-    """Inverse transform of ``side`` bins, the middle one of zero frequency, to as many samples; the rest of it is 0."""
-    inverse = np.zeros((size, size), np.complex64)
-    turns = np.arange(side)[:, None] * (np.arange(side) - side // 2) % side
-    inverse[:side, :side] = np.exp(2j * np.pi / side * np.arange(side))[turns]
+def _inverse(samples: IntArray, side: IntArray, size: int) -> Array:
+    """What takes the bins of a block, the middle one of zero frequency, to some samples; (n, 2, k, size).
+
+    Parameters
+    ----------
+    samples
+        Their numbers along rows and columns, of as many as the block has bins; (n, 2, k).
+    """
+    away = np.arange(size) - side[:, None] // 2
+    turns = samples[..., None] * away[:, None, None] % side[:, None, None, None]
+    first = np.cumsum(side) - side
+    roots = np.concatenate([_roots(int(n)) for n in side])
+    inverse: Array = roots[turns + first[:, None, None, None]]
     return inverse
 
 
+# The same sizes come again in all frames of a series.
 @lru_cache(maxsize=256)
+def _roots(n: int) -> Array:
+    """The n-th roots of 1, in turn; (n,)."""
+    roots: Array = np.exp(2j * np.pi / n * np.arange(n)).astype(np.complex64)
+    return roots
+
+
+@lru_cache(maxsize=64)
 def _smoother(side: int, size: int) -> Array:
     """Gaussian smoothing of ``side`` samples, as a matrix; the rest of it is 0."""
     smoother = np.zeros((size, size), np.float32)
@@ -180,18 +203,26 @@ def _brightest(images: Array) -> IntArray:
     return np.stack(np.divmod(flat, images.shape[2]), axis=1)
 
 
-def _fades_around_crest(power: Array, width: Array, side: IntArray) -> tuple[Array, Array]:
-    """Factors, along rows and along columns, that fade out all but the surroundings of a block's brightest place."""
-    sigma = np.maximum(1.0, 0.35 * width)[:, None]
+def _fades_around_crest(power: Array, width: Array, side: IntArray) -> Array:
+    """Factors along rows and along columns that fade out all but the surroundings of a block's brightest place.
+
+    Parameters
+    ----------
+    power
+        Of the bins of blocks, 0 beyond their sides; (n, k, k).
+
+    Returns
+    -------
+    Array
+        (n, 2, k).
+    """
+    sigma = np.maximum(1.0, 0.35 * width)[:, None, None]
     away = np.arange(power.shape[1]) - side[:, None] // 2
-    kernel = _gaussian((away[:, :, None] - away[:, None, :]) / (0.5 * sigma)[:, :, None])
-    inside = away <= side[:, None] // 2
-    smooth = kernel @ (power * (inside[:, :, None] & inside[:, None, :])) @ kernel
-    near = (away**2)[:, :, None] + (away**2)[:, None, :] <= ((1.5 * np.maximum(width, 1.0)) ** 2)[:, None, None]
-    top = _brightest(np.where(near, smooth, -1.0))
-    bins = np.arange(power.shape[1])
-    row, col = (_gaussian((bins - top[:, axis, None]) / sigma) for axis in (0, 1))
-    return row, col
+    kernel = _gaussian((away[:, :, None] - away[:, None, :]) / (0.5 * sigma))
+    near = (away**2)[:, :, None] + (away**2)[:, None, :] <= (1.5 * np.maximum(width, 1.0)[:, None, None]) ** 2
+    top = _brightest(np.where(near, kernel @ power @ kernel, -1.0))
+    fades: Array = _gaussian((np.arange(power.shape[1]) - top[..., None]) / sigma)
+    return fades
 
 
 def _gaussian(x: Array) -> Array:
@@ -199,11 +230,17 @@ def _gaussian(x: Array) -> Array:
     return np.where(np.abs(x) < _TAIL, np.exp(-0.5 * x**2), 0.0).astype(np.float32)
 
 
-def _first_samples(crest: Array, side: IntArray) -> IntArray:
-    """First row and column of the samples that are kept, around the brightest place; (n, 2)."""
-    middle = _brightest(_smooth(np.abs(crest) ** 2, side))
-    kept = np.minimum(side, _MOST_SAMPLES)[:, None]
-    first: IntArray = np.minimum(np.maximum(middle - kept // 2, 0), side[:, None] - kept)
+def _first_samples(blocks: Array, fades: Array, side: IntArray) -> IntArray:
+    """First row and column of the samples that are kept, around the brightest place of the faded block; (n, 2)."""
+    first = np.zeros((len(side), 2), int)
+    faded = blocks * fades[:, 0, :, None] * fades[:, 1, None, :]
+    for n in np.unique(side[side > _MOST_SAMPLES]).tolist():
+        same = side == n
+        # Where a block lies among the frequencies turns its argument, and leaves its energy alone.
+        image = scipy.fft.ifft2(faded[same, :n, :n])
+        smoother = _smoother(n, n)
+        middle = _brightest(smoother @ (image.real**2 + image.imag**2) @ smoother.T)
+        first[same] = np.clip(middle - _MOST_SAMPLES // 2, 0, n - _MOST_SAMPLES)
     return first
 
 
