@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,13 +60,16 @@ def find_candidates(
     return found
 
 
-def make_candidate(reflections: Reflections, row: int, deviation: float, in_sigma: float) -> Candidate:
+def make_candidate(
+    reflections: Reflections, row: int, deviation: float, in_sigma: float, *, probability: float = math.nan
+) -> Candidate:
     """Record that row ``row`` of ``reflections`` lies at this relative deviation from a spot."""
-    h, k, l = (int(index) for index in reflections.hkl[row])  # noqa: E741 - the name every crystallographer uses
+    h, k, l = reflections.hkl[row].tolist()  # noqa: E741 - the name every crystallographer uses
     return Candidate(
         phase=reflections.phase,
         hkl=(h, k, l),
         d_reference_angstrom=float(reflections.d_spacing[row]),
         deviation_percent=100.0 * float(deviation),
         deviation_sigma=float(in_sigma),
+        probability=probability,
     )

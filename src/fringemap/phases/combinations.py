@@ -128,7 +128,8 @@ class _Made:
         """Tell which may lie within reach of a spot or of its Friedel mate; quick, and none is missed."""
         distance2 = self._length2 + observed.length[row] ** 2 - 2.0 * np.abs(self.g @ observed.g[row])
         # No standard error in any direction is larger than the root of the trace.
-        close: Mask = distance2 <= REACH**2 * (self._spread + np.trace(observed.covariance[row])) * (1.0 + 1e-6)
+        own = observed.covariance[row, 0, 0] + observed.covariance[row, 1, 1]
+        close: Mask = distance2 <= REACH**2 * (1.0 + 1e-6) * (self._spread + own)
         return close
 
     def nearest(self, observed: Observed, row: int, possible: IntArray, close: IntArray) -> int | None:
@@ -145,7 +146,8 @@ class _Made:
 
     def _expected_by_chance(self, own: FloatArray, rows: IntArray, span: float) -> float:
         """Expected number of sums and differences that a spot anywhere in the frame would meet."""
-        area = math.pi * REACH**2 * np.sqrt(np.linalg.det(self.covariance[rows] + own))
+        (xx, xy), (_, yy) = (self.covariance[rows] + own).transpose(1, 2, 0)
+        area = math.pi * REACH**2 * np.sqrt(xx * yy - xy**2)
         length = np.sqrt(self._length2[rows])
         # Nothing is seen at the centre, where the density would grow without bound.
         density = 1.0 / (math.pi * span * np.maximum(length, 0.1 * span))

@@ -190,11 +190,11 @@ def _nearest(frame: _Frame, spot: int, reference: int, probability: float) -> Ca
     """Find the reflection of a rival phase whose d lies nearest, if it is within the tolerance."""
     reflections = frame.references[reference]
     deviation = compute_deviation(frame.spots, reflections)[spot]
-    off = np.array([frame.in_sigma(spot, float(one)) for one in deviation])
+    off = (deviation - frame.shift[spot]) / frame.deviation_sigma[spot]
     row = int(np.argmin(np.abs(off)))
     if abs(off[row]) > frame.settings.tolerance_sigma:
         return None
-    return replace(make_candidate(reflections, row, float(deviation[row]), float(off[row])), probability=probability)
+    return make_candidate(reflections, row, float(deviation[row]), float(off[row]), probability=probability)
 
 
 def _single_spots(frame: _Frame, rows: Sequence[int], named: set[int]) -> dict[int, SpotMatch]:
@@ -295,8 +295,8 @@ def _name_single(frame: _Frame, row: int, found: _Singles, named: set[int]) -> S
 
 def _single_candidate(frame: _Frame, found: _Singles, i: int) -> Candidate:
     reflections = frame.references[int(found.number[i])]
-    candidate = make_candidate(reflections, int(found.row[i]), float(found.deviation[i]), float(found.in_sigma[i]))
-    return replace(candidate, probability=float(found.share[i]))
+    deviation, in_sigma, share = float(found.deviation[i]), float(found.in_sigma[i]), float(found.share[i])
+    return make_candidate(reflections, int(found.row[i]), deviation, in_sigma, probability=share)
 
 
 def _gather(

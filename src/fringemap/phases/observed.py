@@ -51,6 +51,24 @@ class Observed:
         return np.hypot(self.g[:, 0], self.g[:, 1])
 
     @cached_property
+    def log_length(self) -> FloatArray:
+        """Log |g|, |g| in 1/Å; (n,)."""
+        return np.log(self.length)
+
+    @cached_property
+    def stretch(self) -> FloatArray:
+        """Derivative of log |g| by (s, e1, e2); (n, 3)."""
+        double = 2.0 * np.arctan2(self.g[:, 1], self.g[:, 0])
+        return np.stack([np.ones_like(double), np.cos(double), np.sin(double)], axis=1)
+
+    @cached_property
+    def radial_variance(self) -> FloatArray:
+        """Of log |g|; (n,)."""
+        along = self.g / self.length[:, None] ** 2
+        variance: FloatArray = np.einsum("ni,nij,nj->n", along, self.covariance, along)
+        return variance
+
+    @cached_property
     def root_weight(self) -> FloatArray:
         """Matrices that turn what is in 1/Å into standard errors; (n, 2, 2)."""
         root: FloatArray = np.asarray(np.linalg.inv(np.linalg.cholesky(self.covariance)), np.float64)

@@ -98,11 +98,9 @@ def make_pairs(observed: Observed) -> Pairs:
     i, j, opening = (a[opening >= SMALLEST_ANGLE] for a in (i, j, opening))
     sign = np.where(np.cos(angle[i] - angle[j]) < 0.0, -1.0, 1.0)
     turn = np.sign(np.sin(angle[j] - angle[i])) * sign
-    log_g = np.log(observed.length)
+    log_g, stretch = observed.log_length, observed.stretch
     features = np.stack([0.5 * (log_g[i] + log_g[j]), log_g[j] - log_g[i], opening], axis=1)
-    double = 2.0 * angle
-    stretch = np.stack([np.ones_like(angle), np.cos(double), np.sin(double)], axis=1)
-    twist = np.stack([np.zeros_like(angle), -np.sin(double), np.cos(double)], axis=1)
+    twist = np.stack([np.zeros_like(angle), -stretch[:, 2], stretch[:, 1]], axis=1)
     sensitivity = np.stack(
         [0.5 * (stretch[i] + stretch[j]), stretch[j] - stretch[i], turn[:, None] * (twist[j] - twist[i])], axis=1
     )
@@ -153,7 +151,7 @@ def _polar_covariance(observed: Observed, angle: FloatArray) -> tuple[FloatArray
     across = np.stack([-np.sin(angle), np.cos(angle)], axis=1)
     unit = observed.length**2
     return (
-        np.einsum("ni,nij,nj->n", along, observed.covariance, along) / unit,
+        observed.radial_variance,
         np.einsum("ni,nij,nj->n", across, observed.covariance, across) / unit,
         np.einsum("ni,nij,nj->n", along, observed.covariance, across) / unit,
     )

@@ -113,15 +113,12 @@ class _Singles:
 
     @classmethod
     def of(cls, observed: Observed, log_null: FloatArray, rings: Sequence[RingSet], free: IntArray) -> _Singles:
-        length, angle = observed.length[free], np.arctan2(observed.g[free, 1], observed.g[free, 0])
-        along = observed.g[free] / length[:, None]
-        fit = np.einsum("ni,nij,nj->n", along, observed.covariance[free], along) / length**2
         return cls(
-            log_g=np.log(length),
+            log_g=observed.log_length[free],
             # A grain's own strain moves its spot by s + e1 cos 2a + e2 sin 2a, which has twice the variance of each.
-            variance=fit + 2.0 * STRAIN_SIGMA**2,
-            design=np.stack([np.ones(len(free)), np.cos(2.0 * angle), np.sin(2.0 * angle)], axis=1),
-            of_null=math.pi * length**2 * np.exp(log_null[free]),
+            variance=observed.radial_variance[free] + 2.0 * STRAIN_SIGMA**2,
+            design=observed.stretch[free],
+            of_null=math.pi * observed.length[free] ** 2 * np.exp(log_null[free]),
             lines=np.concatenate([one.log_g for one in rings]),
             weight=np.concatenate([one.weight for one in rings]) / len(rings),
         )
