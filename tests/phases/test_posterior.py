@@ -57,6 +57,14 @@ def test_too_few_spots_or_no_references_end_in_unknown(references, n_spots):
     assert [evidence.phase for evidence in match.phases] == [UNKNOWN]
 
 
+@pytest.mark.parametrize("decoys", [0, 4])
+def test_spots_on_one_line_make_no_grain(decoys):
+    spots = make_spots([[0.2, 0.0], [0.4, 0.001], [0.6, 0.0]])
+    settings = PhaseSettings(match="posterior", decoys=decoys)
+    match = match_spots(spots, make_references("Cu", "Li"), scale=make_scale(0.01), settings=settings)
+    assert [evidence.phase for evidence in match.phases] == [UNKNOWN]
+
+
 def test_without_a_pixel_size_nothing_is_named():
     spots = make_spots(project("Li", LI_011))
     scale = make_scale(np.inf, ScaleSource.NONE)

@@ -131,7 +131,7 @@ def fit_pairs(pairs: Pairs, covariance: FloatArray, mean: FloatArray) -> PairFit
         n_cases x n_pairs columns, those of the first case first.
     """
     shared = covariance.reshape(-1, 9) @ pairs.shared
-    xx, yy, zz, xy, xz, yz = (shared.reshape(-1, len(UPPER), len(pairs.first)) + pairs.noise_upper).transpose(1, 0, 2)
+    xx, yy, zz, xy, xz, yz = (shared.reshape(len(shared), len(UPPER), -1) + pairs.noise_upper).transpose(1, 0, 2)
     # The inverse of a symmetric matrix, written out: pairs are many, and solvers of small matrices slow.
     minors = np.stack(
         [yy * zz - yz**2, xx * zz - xz**2, xx * yy - xy**2, xz * yz - xy * zz, xy * yz - xz * yy, xy * xz - xx * yz]
