@@ -1,11 +1,12 @@
 """How well phases are identified on made-up spot lists, with nearest-entry matching on the same frames beside it.
 
-    python benchmarks/identification.py [--frames N] [--seed S]
+    python benchmarks/identification.py [--frames N] [--seed S] [--drawn] [--reliability]
 
 A frame holds one to five grains of up to three phases near low-index zones, tilted by a degree or two and strained by
 a permille. Contrast transfer hides some of the reflections, noise moves the others, false spots and sums of spots of
 different grains are added, and the whole is scaled and distorted. Every sixth structure of the library is kept from
-the matcher, so that some grains have no right answer but "unknown".
+the matcher, so that some grains have no right answer but "unknown". With ``--drawn`` frames are images, and their spots
+come from both detectors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import time
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from fringemap.phases import g_vectors, load_references, zone_pattern
 from fringemap.phases.match import match_spots
 from fringemap.records import UNKNOWN, Match, Reflections, Scale, ScaleSource, Spots, Structure, ZonePattern
 from fringemap.settings import PhaseSettings
+from identified_frames import Detector, Drawn, draw_frame, spots_of, true_grains
 
 D_MIN = 1.0
 SECOND_ORDER = 0.3
@@ -33,6 +36,9 @@ CASES = {
     "error as stated, 1 %": ("drawn", 0.01, 0.01),
 }
 RULES = ("posterior", "tolerance", "nearest")
+DETECTORS: tuple[Detector, ...] = ("classical", "unet")
+N_RETOLD = 200
+"""How often truth is drawn anew to learn what calibration error chance alone would bring."""
 
 
 @dataclass
@@ -50,6 +56,16 @@ class Made:
     """In-plane rotation of each grain's pattern [rad]."""
     known: frozenset[str]
     """Phases of the frame that the matcher could know."""
+
+
+class Stated(NamedTuple):
+    """What is said of one spot."""
+
+    probability: float
+    """Of the likeliest phase."""
+    right: bool
+    group: tuple[int, str, float]
+    """Frame, phase and probability: spots that share them are one grain, right or wrong together."""
 
 
 @dataclass
@@ -71,7 +87,7 @@ class Tally:
     zones_right: int = 0
     turns: list[float] = field(default_factory=list)
     scales: list[float] = field(default_factory=list)
-    stated: list[tuple[float, bool]] = field(default_factory=list)
+    stated: list[Stated] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
@@ -202,7 +218,9 @@ def tally_frame(tally: Tally, made: Made, match: Match) -> None:
         tally.spots += spot.best is not None
         tally.spots_wrong += spot.best is not None and spot.best.phase != truth
         if candidates and np.isfinite(candidates[0].probability):
-            tally.stated.append((candidates[0].probability, candidates[0].phase == truth))
+            first = candidates[0]
+            group = (tally.frames, first.phase, round(first.probability, 6))
+            tally.stated.append(Stated(first.probability, first.phase == truth, group))
     for number in solid:
         structure, _ = made.zones[number]
         if structure.name in made.known:
@@ -270,11 +288,26 @@ def turn_error(made: Made, grain: int, axis: tuple[int, int, int], rotation: flo
     return float(np.degrees(np.abs(np.angle(shortest / found_g[0])).min()))
 
 
-def calibration_error(stated: list[tuple[float, bool]], n_bins: int = 10) -> float:
+def calibration_error(stated: list[Stated], n_bins: int = 10) -> float:
     """Mean distance between stated probability and share of right answers over bins, weighted by their counts."""
     if not stated:
         return float("nan")
-    probability, right = np.array([p for p, _ in stated]), np.array([r for _, r in stated])
+    return _distance(np.array([one.probability for one in stated]), np.array([one.right for one in stated]), n_bins)
+
+
+def error_by_chance(stated: list[Stated], n_bins: int = 10) -> float:
+    """Calibration error that would be found if all probabilities were right, for spots of one grain share one truth."""
+    if not stated:
+        return float("nan")
+    rng = np.random.default_rng(0)
+    probability = np.array([one.probability for one in stated])
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(one.group for one in stated))}
+    group = np.array([numbers[one.group] for one in stated])
+    told = [probability > rng.uniform(size=len(numbers))[group] for _ in range(N_RETOLD)]
+    return float(np.mean([_distance(probability, right, n_bins) for right in told]))
+
+
+def _distance(probability: np.ndarray, right: np.ndarray, n_bins: int) -> float:
     place = np.minimum((probability * n_bins).astype(int), n_bins - 1)
     return float(
         sum(
@@ -285,12 +318,23 @@ def calibration_error(stated: list[tuple[float, bool]], n_bins: int = 10) -> flo
     )
 
 
+def reliability(stated: list[Stated], n_bins: int = 10) -> str:
+    """Lay out stated and realised shares by bins."""
+    probability = np.array([one.probability for one in stated])
+    right = np.array([one.right for one in stated])
+    place = np.minimum((probability * n_bins).astype(int), n_bins - 1)
+    lines = ["stated | right | spots", "--- | --- | ---"]
+    lines += [
+        f"{probability[place == b].mean():.3f} | {right[place == b].mean():.3f} | {(place == b).sum()}"
+        for b in range(n_bins)
+        if np.any(place == b)
+    ]
+    return "\n".join(lines)
+
+
 def run(n_frames: int, seed: int) -> dict[str, dict[str, Tally]]:
     """Make the frames of each case and match them by each rule."""
-    library = load_references(PhaseSettings(), d_min_angstrom=D_MIN)
-    library = tuple(reflections for reflections in library if reflections.structure is not None)
-    held_out = frozenset(reflections.phase for reflections in library[::6])
-    known = tuple(reflections for reflections in library if reflections.phase not in held_out)
+    library, held_out, known = split_library()
     tallies: dict[str, dict[str, Tally]] = {}
     for number, case in enumerate(CASES):
         rng = np.random.default_rng([seed, number])
@@ -298,18 +342,54 @@ def run(n_frames: int, seed: int) -> dict[str, dict[str, Tally]]:
         for rule in RULES:
             tally = tallies.setdefault(case, {}).setdefault(rule, Tally())
             for made in frames:
-                begin = time.perf_counter()
-                match = match_spots(made.spots, known, scale=made.scale, settings=PhaseSettings(match=rule))
-                tally.seconds.append(time.perf_counter() - begin)
-                tally_frame(tally, made, match)
+                match_and_tally(tally, made, known, rule)
     return tallies
+
+
+def run_drawn(n_frames: int, seed: int) -> dict[str, dict[str, Tally]]:
+    """Draw frames as images, find their spots by each detector, and match them."""
+    library, held_out, known = split_library()
+    tallies: dict[str, dict[str, Tally]] = {f"images, {detector}": {"posterior": Tally()} for detector in DETECTORS}
+    for number in range(n_frames):
+        drawn = draw_frame(library, np.random.default_rng([seed, 77, number]))
+        for detector in DETECTORS:
+            spots = spots_of(drawn, detector)
+            if len(spots):
+                made = as_made(drawn, spots, held_out)
+                match_and_tally(tallies[f"images, {detector}"]["posterior"], made, known, "posterior")
+    return tallies
+
+
+def split_library() -> tuple[tuple[Reflections, ...], frozenset[str], tuple[Reflections, ...]]:
+    """All structures, the names of those kept from the matcher, and the others."""
+    library = load_references(PhaseSettings(), d_min_angstrom=D_MIN)
+    library = tuple(reflections for reflections in library if reflections.structure is not None)
+    held_out = frozenset(reflections.phase for reflections in library[::6])
+    return library, held_out, tuple(reflections for reflections in library if reflections.phase not in held_out)
+
+
+def as_made(drawn: Drawn, spots: Spots, held_out: frozenset[str]) -> Made:
+    """Join what was found in an image to its answer."""
+    phase, grain = true_grains(spots, drawn.truth, drawn.frame.scale)
+    zones = [(one.structure, one.zone_axis) for one in drawn.scene.grains]
+    turns = [one.rotation for one in drawn.scene.grains]
+    known = frozenset(phase) - held_out - {""}
+    return Made(spots, drawn.frame.scale, phase, grain, zones, drawn.scale_error, turns, known)
+
+
+def match_and_tally(tally: Tally, made: Made, known: tuple[Reflections, ...], rule: str) -> None:
+    """Match one frame by one rule."""
+    begin = time.perf_counter()
+    match = match_spots(made.spots, known, scale=made.scale, settings=PhaseSettings(match=rule))
+    tally.seconds.append(time.perf_counter() - begin)
+    tally_frame(tally, made, match)
 
 
 def report(tallies: dict[str, dict[str, Tally]]) -> str:
     """Lay out the table."""
     head = (
         "case | rule | top-1 | top-3 | named | phases found | false names a frame | false share | spots wrong | "
-        "calibration error | zones right | turn (median, deg) | scale error (rms, %) | ms a frame"
+        "calibration error | by chance alone | zones right | turn (median, deg) | scale error (rms, %) | ms a frame"
     )
     lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
     for case, rules in tallies.items():
@@ -327,6 +407,7 @@ def report(tallies: dict[str, dict[str, Tally]]) -> str:
                 f"{t.false_names / max(t.names, 1):.3f}",
                 f"{t.spots_wrong / max(t.spots, 1):.3f}",
                 f"{calibration_error(t.stated):.3f}",
+                f"{error_by_chance(t.stated):.3f}",
                 f"{t.zones_right / max(t.zones, 1):.3f}",
                 f"{turns:.2f}",
                 f"{scales:.2f}",
@@ -341,8 +422,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well phases are identified on made-up spot lists.")
     parser.add_argument("--frames", type=int, default=60, help="frames of each case")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--drawn", action="store_true", help="draw images, and find their spots by both detectors")
+    parser.add_argument("--reliability", action="store_true", help="print stated and realised shares, too")
     arguments = parser.parse_args()
-    print(report(run(arguments.frames, arguments.seed)))
+    tallies = (run_drawn if arguments.drawn else run)(arguments.frames, arguments.seed)
+    print(report(tallies))
+    stated = [one for rules in tallies.values() for one in rules["posterior"].stated]
+    print(f"all cases: calibration error {calibration_error(stated):.3f}")
+    if arguments.reliability:
+        print(reliability(stated))
 
 
 if __name__ == "__main__":

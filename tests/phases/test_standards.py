@@ -83,10 +83,16 @@ def test_a_pixel_size_that_nobody_states_is_found_from_ratios_and_angles(rng, fa
     assert found == pytest.approx(factor, rel=0.02)
 
 
-def test_a_square_of_three_spots_that_fits_at_several_pixel_sizes_is_refused():
-    square = make_spots(project("LiOH", [(1, 1, 0), (1, -1, 0), (2, 0, 0)]))
-    with pytest.raises(CalibrationError, match="fits at several pixel sizes"):
-        find_scale(square, make_references("LiOH")[0], smallest=0.3, largest=3.0)
+def test_a_square_of_three_spots_that_fits_at_two_pixel_sizes_is_refused():
+    square = project("LiOH", [(1, 1, 0), (1, -1, 0), (2, 0, 0)])
+    with pytest.raises(CalibrationError, match="3 spots are too few"):
+        find_scale(make_spots(square), make_references("LiOH")[0], smallest=0.3, largest=3.0)
+
+
+def test_a_square_of_four_spots_is_not_taken_for_one_that_is_larger_by_the_root_of_two():
+    square = project("LiOH", [(1, 1, 0), (1, -1, 0), (2, 0, 0), (0, 2, 0)])
+    found = find_scale(make_spots(square), make_references("LiOH")[0], smallest=0.3, largest=3.0)
+    assert found == pytest.approx(1.0, rel=0.02)
 
 
 def make_rings(d_spacings, scale, e1, e2, sigma=0.001):

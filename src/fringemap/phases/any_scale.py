@@ -39,6 +39,9 @@ SAME = 0.03
 LEAST_PROBABILITY = 0.8
 """A pixel size less probable than this is none."""
 
+LEAST_SURE = 0.5
+"""The surest grain of a phase that the user vouches for is at least so probable at the size that is found."""
+
 MOST_PHASES = 8
 """A longer list fits most frames at some size."""
 
@@ -62,7 +65,9 @@ def may_seek_scale(settings: PhaseSettings) -> bool:
     return settings.match == "posterior" and bool(settings.phases or settings.internal_standard)
 
 
-def search_scale(spots: Spots, references: Sequence[Reflections], *, smallest: float, largest: float) -> FoundScale:
+def search_scale(
+    spots: Spots, references: Sequence[Reflections], *, smallest: float, largest: float, surely: bool = False
+) -> FoundScale:
     """Find the pixel size at which phases of a list explain the spots.
 
     Parameters
@@ -73,6 +78,8 @@ def search_scale(spots: Spots, references: Sequence[Reflections], *, smallest: f
         The phases that the frame may show; those without a structure have no angles and take no part.
     smallest, largest
         Bounds of the true over the provisional pixel size; all between are as likely, in the logarithm.
+    surely
+        One of the phases is in the frame, by the word of the user: sizes at which none explains spots do not count.
 
     Raises
     ------
@@ -96,7 +103,7 @@ def search_scale(spots: Spots, references: Sequence[Reflections], *, smallest: f
     sizes = np.geomspace(smallest, largest, max(2, math.ceil(math.log(largest / smallest) / STEP) + 1))
     prior = ((1.0, prior_distortion(FOUND_SIGMA, ellipse_sigma=ELLIPSE_SIGMA)),)
     every = [explain_spots(rescaled(spots, 1.0 / size), named, priors=prior, n_decoys=N_DECOYS) for size in sizes]
-    found = _weigh(sizes, every)
+    found = _weigh(sizes, every, surely=surely)
     if found.probability < LEAST_PROBABILITY:
         names = ", ".join(reflections.phase for reflections in named)
         raise CalibrationError(
@@ -106,16 +113,18 @@ def search_scale(spots: Spots, references: Sequence[Reflections], *, smallest: f
     return found
 
 
-def _weigh(sizes: FloatArray, every: Sequence[Explanation]) -> FoundScale:
+def _weigh(sizes: FloatArray, every: Sequence[Explanation], *, surely: bool) -> FoundScale:
     """Choose the likeliest size, and add up what lies so near that it is the same answer."""
     score = np.array([explanation.score for explanation in every])
     sure = np.array([_best_probability(explanation) for explanation in every])
     factor = sizes * np.array([1.0 + explanation.distortion.mean[0] for explanation in every])
     weight = np.exp(score - score.max())
-    best = int(np.argmax(weight * sure))
+    listed = weight * sure
+    best = int(np.argmax(listed))
     same = np.abs(np.log(factor / factor[best])) <= SAME
-    probability = float((weight * sure)[same].sum() / weight.sum())
-    return FoundScale(float(factor[best]), probability)
+    # Where no phase explains anything at any size, the user is wrong.
+    every_size = listed if surely and sure[best] >= LEAST_SURE else weight
+    return FoundScale(float(factor[best]), float(listed[same].sum() / every_size.sum()))
 
 
 def _best_probability(explanation: Explanation) -> float:

@@ -15,7 +15,7 @@ from fringemap.phases.grains import UNLISTED
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import SECOND_ORDER
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
-from fringemap.phases.search import FEWEST_REAL, GRAINS_EXPECTED
+from fringemap.phases.search import FEWEST_REAL
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
 
@@ -33,6 +33,9 @@ RIVAL_ODDS = 10.0
 
 SINGLES_EXPECTED = 0.5
 """Grains of a named phase that show a single spot, expected in a frame that does not tell otherwise."""
+
+SINGLES_OF_LIST = 3.0
+"""Single spots expected of all phases of the list that have no name."""
 
 SMALLEST = 0.02
 """A phase less probable than this is no candidate even where nothing else is likelier."""
@@ -262,7 +265,7 @@ def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     share, n_free = frame.explanation.single_share, _count_free(frame)
     of_named = max(SINGLES_EXPECTED, share / (1.0 - share) * n_free / max(1, len(named)))
     for number, rings in enumerate(frame.explanation.rings):
-        rate = of_named if number in named else 0.5 * GRAINS_EXPECTED / max(len(frame.references), FEWEST_REAL)
+        rate = of_named if number in named else SINGLES_OF_LIST / max(len(frame.references), FEWEST_REAL)
         priors.append(np.log(np.maximum(rate * rings.weight, 1e-12)))
     return priors
 

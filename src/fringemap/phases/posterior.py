@@ -21,9 +21,10 @@ from fringemap.phases.combinations import flag_combinations
 from fringemap.phases.grains import UNLISTED, Grain, triple
 from fringemap.phases.hypotheses import propose
 from fringemap.phases.joining import join_spots
+from fringemap.phases.judging import Odds, as_reported, judge
 from fringemap.phases.observed import observe, take
 from fringemap.phases.pairs import fit_pairs, make_pairs
-from fringemap.phases.search import Search, distinct, odds_of
+from fringemap.phases.search import AGAIN_EXPECTED, Search, distinct, odds_of
 from fringemap.phases.seeds import prepare
 from fringemap.phases.sets import claims_of, explore, given_by, overlaps
 from fringemap.phases.unlisted import find_lattices
@@ -57,7 +58,7 @@ MAX_SPOTS = 100
 HOPELESS = 5.0
 """What is known beforehand of scale and ellipse need not be so if the best set lies so far below in log odds."""
 
-TRUST = 0.5
+TRUST = 0.43
 """Share of the log odds between sets of grains that is believed. Grains of a frame share one transfer function that
 nobody knows, so what each shows and hides is no independent evidence; without this, nine of ten would be six of ten."""
 
@@ -227,10 +228,14 @@ def judge_grains(sought: Sought) -> Explanation:
         prior = problem.priors[0][1]
         return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.known.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
-    judged = zip(sought.grains, _judge(sets, len(problem.references)), strict=True)
+    search, odds = sets[0].search, _odds(sets, len(problem.references))
+    judged = zip(sought.grains, judge(odds, again=AGAIN_EXPECTED / search.decoys_expected), strict=True)
     return Explanation(
-        grains=tuple(replace(grain, probabilities=probabilities) for grain, probabilities in judged),
-        prior=sets[0].search.prior,
+        grains=tuple(
+            replace(grain, probabilities=as_reported(raw, is_lattice=grain.reference == UNLISTED))
+            for grain, raw in judged
+        ),
+        prior=search.prior,
         distortion=sets[0].distortion,
         log_null=sought.log_null,
         certain=problem.certain,
@@ -291,33 +296,6 @@ def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     return density
 
 
-def _judge(sets: Sequence[GrainSet], n_references: int) -> list[FloatArray]:
-    """Probabilities of each grain of the best set, the strongest first.
-
-    What leads a set of its own is weighed by the sets; all else by the odds for the grain alone. Each further grain of
-    a phase makes it less likely that plain lattices happen to look like it; but a phase that is on no list and
-    resembles a listed one, which decoys stand for, would show all of them just as well.
-    """
-    search, grains = sets[0].search, sets[0].grains
-    weights = odds_of(TRUST * np.array([one.score - sets[0].score for one in sets]))
-    odds = _odds(sets, n_references)
-    judged: list[FloatArray] = []
-    for number, grain in enumerate(grains):
-        of_list, decoys, plain = odds[number]
-        sisters = _sisters(grains, number)
-        elder = [judged[other] for other in sisters if other < number]
-        if elder:
-            own = of_list[grain.reference]
-            probabilities = elder[0] * own / (own + decoys + plain)
-        else:
-            for other in sisters:
-                plain *= odds[other][2] / (odds[other][0][grain.reference] + odds[other][2])
-            of_list, plain = _with_sets(of_list, plain, grain, sets, weights, claims_of(search, grain))
-            probabilities = of_list / (of_list.sum() + decoys + plain) / (1.0 + _odds_of_siblings(sets[0], grain))
-        judged.append(probabilities)
-    return judged
-
-
 def _odds_of_siblings(best: GrainSet, grain: Grain) -> float:
     """Odds of a phase that is on no list but differs from the grain's by its size only, against the grain's phase.
 
@@ -340,22 +318,17 @@ def _sisters(grains: Sequence[Grain], number: int) -> list[int]:
     return [other for other, grain in enumerate(grains) if grain.reference == reference and other != number]
 
 
-def _with_sets(
-    odds: FloatArray, plain: float, grain: Grain, sets: Sequence[GrainSet], weights: FloatArray, claims: Mask
-) -> tuple[FloatArray, float]:
-    """Replace the odds of what leads a set, phases and plain lattices, by the weights of the sets."""
-    merged = np.append(odds, plain)  # the last place is that of UNLISTED
-    of_sets = np.zeros_like(merged)
-    for one, weight in zip(sets, weights, strict=True):
+def _weights(sets: Sequence[GrainSet], claims: Mask, n_references: int) -> FloatArray:
+    """Weight of the sets in which each reference, and last plain lattices or nothing, explain the claimed spots."""
+    weights = np.zeros(n_references + 1)
+    for one, weight in zip(sets, odds_of(TRUST * np.array([one.score - sets[0].score for one in sets])), strict=True):
         reference = one.share(claims)
-        of_sets[UNLISTED if reference is None else reference] += weight
-    own = merged[grain.reference]
-    merged = np.where(of_sets > 0.0, own * of_sets / of_sets[grain.reference], merged)
-    return merged[:-1], float(merged[-1])
+        weights[UNLISTED if reference is None else reference] += weight
+    return weights
 
 
-def _odds(sets: Sequence[GrainSet], n_references: int) -> list[tuple[FloatArray, float, float]]:
-    """Odds of each reference, of decoys, and of plain lattices and unknown spots to explain most of each grain's spots.
+def _odds(sets: Sequence[GrainSet], n_references: int) -> list[Odds]:
+    """Weigh all that may explain most spots of each grain of the best set.
 
     The first grain of a phase is judged without what its sisters say about scale and ellipse. What leads no set has no
     single fringes to speak for it, so the odds of all that is like it are less by what these say for the grain's phase.
@@ -367,16 +340,25 @@ def _odds(sets: Sequence[GrainSet], n_references: int) -> list[tuple[FloatArray,
     alone = {phase: float(odds_of(np.array(-sets[0].singles_of(phase)))) for phase in phases}
     found = zip(grains, claims, search.find(given), search.find_decoys(given, claims), strict=True)
     of_grains = []
-    for grain, claim, listed, (mocked, score, mock_claims) in found:
+    for grain, claim, listed, (decoy, score, mock_claims) in found:
         leaders = {one.share(claim) for one in sets}
         faded = np.full(n_references, alone[grain.reference])
         faded[[one for one in leaders if one not in (None, UNLISTED)]] = 1.0
         real = distinct(listed.real, search.hypotheses)
-        odds, decoys = np.zeros(n_references), np.zeros(n_references)
+        odds, decoys = np.zeros(n_references), np.zeros(len(search.decoys))
         np.add.at(odds, search.reference(real.row), odds_of(real.score) * overlaps(real.claims, claim))
-        np.add.at(decoys, mocked, odds_of(score) * overlaps(mock_claims, claim))
+        np.add.at(decoys, decoy, odds_of(score) * overlaps(mock_claims, claim))
         plain = 1.0 + odds_of(listed.lattice_score) @ overlaps(listed.lattice_claims, claim)
-        of_grains.append((odds * faded, float(decoys @ faded), float(plain * alone[grain.reference])))
+        of_grains.append(
+            Odds(
+                reference=None if grain.reference == UNLISTED else grain.reference,
+                of_list=odds * faded,
+                decoys=decoys * faded[search.decoys.references],
+                plain=float(plain * alone[grain.reference]),
+                of_sets=_weights(sets, claim, n_references),
+                siblings=_odds_of_siblings(sets[0], grain),
+            )
+        )
     return of_grains
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,8 +37,9 @@ AGAIN_EXPECTED = 0.5
 UNLISTED_EXPECTED = 1.0
 """Grains expected of any lattice that is on no list."""
 
-DECOYS_EXPECTED = 1.0
-"""Grains expected of phases that are on no list but resemble those that are."""
+DECOYS_EXPECTED = 0.1
+"""Grains expected of phases that are on no list but resemble those that are. Plain lattices and siblings stand for most
+of what is on no list."""
 
 FEWEST_REAL = 2
 """A list of fewer structures expects no more grains of each: the user may be wrong about the only phase."""
@@ -45,7 +47,7 @@ FEWEST_REAL = 2
 LONG_LIST = 60
 """A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
 
-SIBLINGS = 0.08
+SIBLINGS = 0.1
 """Phases on no list that differ from a listed one by the size of their cells only, for each that is on a long list."""
 
 N_WEIGHED = 64
@@ -119,6 +121,11 @@ class Search:
         """Unlisted phases that are built like a listed one, for each of these."""
         return SIBLINGS * min(1.0, len(self.index) / LONG_LIST)
 
+    @property
+    def decoys_expected(self) -> float:
+        """Grains expected of each decoy."""
+        return DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
+
     def weigh_singles(
         self, references: Collection[int], distortion: Distortion, taken: Collection[int]
     ) -> tuple[float, Distortion, float]:
@@ -164,7 +171,7 @@ class Search:
         Returns
         -------
         list of IntArray, FloatArray, Mask
-            For each case the reference that each decoy mocks, its log odds, and the spots that it claims; (n,), (n,),
+            For each case which decoys were found, their log odds, and the spots that they claim; (n,), (n,),
             (n, n_spots).
         """
         if not given:
@@ -178,10 +185,9 @@ class Search:
         trials = trials.take(np.argsort(trials.case, kind="stable"))
         best = _top(rank(hypotheses, trials, fit, cases.log_null), trials, cases, N_WEIGHED)
         weighed = weigh(hypotheses, trials.take(best), cases)
-        expected = DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
         found = [distinct(one, hypotheses) for one in _by_case(weighed, trials.case[best], cases)]
-        reference = self.decoys.references[self.decoys.table[hypotheses.zone]]
-        return [(reference[one.row], one.score + np.log(expected), one.claims) for one in found]
+        decoy, log_expected = self.decoys.table[hypotheses.zone], math.log(self.decoys_expected)
+        return [(decoy[one.row], one.score + log_expected, one.claims) for one in found]
 
     def _cases(self, given: Sequence[Given]) -> Cases:
         """Gather what is given; the log density at each spot is that of the unknown spots, +inf where a grain is."""

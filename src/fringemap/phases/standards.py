@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fringemap.errors import CalibrationError
+from fringemap.phases.any_scale import search_scale
 from fringemap.phases.calibrate import ELLIPSE_SIGMA, fit_distortion
 from fringemap.phases.candidates import compute_relative_sigma
 from fringemap.phases.distortion import STRAIN_SIGMA, Distortion, prior_distortion
 from fringemap.phases.grains import UNLISTED
 from fringemap.phases.posterior import explain_spots
-from fringemap.phases.sweep import rescaled
 from fringemap.records import Scale, ScaleSource
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ STANDARD_SIGMA = 0.001
 
 ON_LINE = 3.0
 """A spot lies on the standard within this many standard errors."""
-
-SEARCH_STEP = 0.04
-SEARCH_SIGMA = 0.02
-"""Where no pixel size is known, sizes this far apart are tried, each with this relative standard error."""
-
-CLEAR = 3.0
-"""The best of several scales must be this much likelier, in log odds, than any that differs by more than a step."""
 
 RING_SIGMA = 0.002
 """Relative error of the radius of a ring besides that of its fit: strain and the grains' shape."""
@@ -170,41 +163,11 @@ def find_scale(spots: Spots, standard: Reflections, *, smallest: float, largest:
     Raises
     ------
     CalibrationError
-        No scale explains the spots, or several do about as well.
+        The spots are too few, or no scale is much likelier than all others and plain lattices together.
     """
     if standard.structure is None:
         raise CalibrationError(f"{standard.phase} has no cell, so no angles; give the pixel size with --pixel-size")
-    if len(spots) < FEWEST:
-        raise CalibrationError(
-            f"{len(spots)} spots are too few to find a pixel size on {standard.phase}; give it with --pixel-size"
-        )
-    n = max(2, math.ceil(math.log(largest / smallest) / SEARCH_STEP) + 1)
-    sizes = np.geomspace(smallest, largest, n)
-    scores, factors = np.full(n, -np.inf), sizes.copy()
-    for number, size in enumerate(sizes):
-        explanation = _explain(rescaled(spots, 1.0 / size), standard, SEARCH_SIGMA)
-        own = [grain for grain in explanation.grains if grain.reference != UNLISTED]
-        if own:
-            scores[number] = sum(grain.score for grain in own)
-            factors[number] = size * (1.0 + explanation.distortion.mean[0])
-    return _clear_best(scores, factors, standard)
-
-
-def _clear_best(scores: FloatArray, factors: FloatArray, standard: Reflections) -> float:
-    best = int(np.argmax(scores))
-    if not scores[best] > CLEAR:
-        raise CalibrationError(
-            f"the spots have no ratios and angles of {standard.phase} at any pixel size; name another standard, or "
-            "give the pixel size with --pixel-size"
-        )
-    away = np.abs(np.log(factors / factors[best])) > 0.6 * SEARCH_STEP
-    rival = int(np.argmax(np.where(away, scores, -np.inf)))
-    if scores[best] - scores[rival] < CLEAR and away.any():
-        raise CalibrationError(
-            f"{standard.phase} fits at several pixel sizes, one {factors[rival] / factors[best]:.3g} times the other; "
-            "give the pixel size with --pixel-size, if only roughly"
-        )
-    return float(factors[best])
+    return search_scale(spots, (standard,), smallest=smallest, largest=largest, surely=True).factor
 
 
 def fit_rings(
