@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _ITERATIONS = 25
 # A fit has settled when minus twice the log likelihood falls by less than this.
 _LEAST_GAIN = 1e-4
-_LEAST_AND_MOST_STRETCH = (0.3, 5.0)
+# A step is made shorter or longer by these factors at most, from what the last one has taught.
+_LEAST_STRETCH, _MOST_STRETCH = 0.3, 5.0
 # First guesses that differ by less than this, in bins, lead to the same fit.
 _SAME_START = 0.3
 # An even disc leaves this share of its power when a Gaussian is fitted to it; that is no noise.
@@ -176,9 +177,9 @@ def _minimise(fringes: Fringes, start: Array, frame_shape: tuple[int, int]) -> t
             active, damping, step = active[moving], damping[moving], step[moving]
             products, fringes = take(products, moving), take(fringes, moving)
             before, moved = before[moving], moved[moving]
-        move = step * _stretch(step, before, moved)[:, None]
-        trial = best[active] + move
+        trial = best[active] + step * _stretch(step, before, moved)[:, None]
         trial[:, _LOG_SIZE] = np.minimum(np.maximum(trial[:, _LOG_SIZE], 0.0), largest)
+        before, moved = step, trial - best[active]
         trial_products = _multiply(_draw_waves(trial, fringes), fringes)
         trial = _with_best_amplitude(trial, trial_products)
         trial_loss = _loss(trial_products, trial, start[active], precision, fringes)
@@ -186,7 +187,7 @@ def _minimise(fringes: Fringes, start: Array, frame_shape: tuple[int, int]) -> t
         best[active[better]], loss[active[better]] = trial[better], trial_loss[better]
         for old, new in ((products.waves, trial_products.waves), (products.data, trial_products.data)):
             old[better] = new[better]
-        before, moved = step, np.where(better[:, None], move, 0.0)
+        moved[~better] = 0.0
         damping = np.clip(np.where(better, damping / 5, damping * 8), 1e-9, 1e9)
     return best, loss
 
@@ -203,8 +204,8 @@ def _stretch(step: Array, before: Array, moved: Array) -> Array:
     """
     move, change = moved[:, _LOG_SIZE], (before - step)[:, _LOG_SIZE]
     squared, product = np.sum(move**2, axis=1), np.sum(move * change, axis=1)
-    factor = np.clip(squared / np.maximum(product, 1e-300), *_LEAST_AND_MOST_STRETCH)
-    return np.where(squared > 0, factor, 1.0)
+    factor = squared / np.maximum(np.maximum(product, squared / _MOST_STRETCH), 1e-300)
+    return np.where(squared > 0, np.maximum(factor, _LEAST_STRETCH), 1.0)
 
 
 def _with_best_amplitude(parameters: Array, products: _Products) -> Array:
