@@ -176,7 +176,15 @@ _LOST = "its process ended without a word, twice; was there enough memory?"
 def _new_pool(n_workers: int) -> ProcessPoolExecutor:
     # A fresh interpreter for each worker: forking a process that has threads can hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_prepare_process)
+    pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_prepare_process)
+    # A pool starts a process when a task finds none idle; here all load their libraries while the first task is done.
+    for _ in range(n_workers):
+        _submit(pool, _wake_up, None)
+    return pool
+
+
+def _wake_up(_: None) -> None:
+    """Do nothing: to find this function a process loads the package."""
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[Any], Any], task: Any) -> Future[Any]:
