@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 
-from fringemap.settings import SpotSettings
+from fringemap.settings import SpectrumSettings, SpotSettings
 from fringemap.spectrum import average_diffractograms, compute_diffractogram
 from fringemap.spots import detect_spots
+from fringemap.spots.classical import look_by_law
 from spectrum_frames import disc_mask, frame_of, thon_frame, wave_at, waves_frame, white_frame
 
-SETTINGS = SpotSettings()
+SETTINGS = SpotSettings(detector="classical")
 
 
 def detect(frame, **settings):
-    return detect_spots(compute_diffractogram(frame), settings=SpotSettings(**settings))
+    return detect_spots(compute_diffractogram(frame), settings=replace(SETTINGS, **settings))
 
 
 def limit(expected):
@@ -36,7 +39,7 @@ def test_thon_rings_near_focus_have_no_more_false_spots_than_stated(shape, n, rn
 
 def test_averaged_noise_has_no_more_false_spots_than_stated(rng):
     stacks = [average_diffractograms(white_frame((256, 200), rng) for _ in range(5)) for _ in range(10)]
-    found = sum(len(detect_spots(stack, settings=SpotSettings(false_spots=1.0))) for stack in stacks)
+    found = sum(len(detect_spots(stack, settings=replace(SETTINGS, false_spots=1.0))) for stack in stacks)
     assert found <= limit(10.0)
 
 
@@ -159,7 +162,14 @@ def test_a_saturated_frame_gives_its_spot_and_harmonics_only(rng):
 
 def test_the_same_diffractogram_gives_the_same_spots(rng):
     diffractogram = compute_diffractogram(white_frame((128, 128), rng))
-    one, other = (detect_spots(diffractogram, settings=SpotSettings(false_spots=20.0)) for _ in range(2))
+    one, other = (detect_spots(diffractogram, settings=replace(SETTINGS, false_spots=20.0)) for _ in range(2))
     assert len(one) > 0
     np.testing.assert_array_equal(one.row, other.row)
     np.testing.assert_array_equal(one.score, other.score)
+
+
+def test_a_frame_that_has_a_window_gets_no_second_one(rng):
+    frame = waves_frame((256, 256), [wave_at(30.0, 40.0, 20.0, shape=(256, 256))], rng, sigma=10.0)
+    once = compute_diffractogram(frame, settings=SpectrumSettings(edges="hann"))
+    assert look_by_law(once, SETTINGS)[1] is once
+    assert look_by_law(compute_diffractogram(frame), SETTINGS)[1].windowed

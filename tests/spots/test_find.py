@@ -29,7 +29,7 @@ def nearest(spots, wave):
 
 def candidates_at(row, col, width=1.0):
     row, col = np.atleast_1d(np.asarray(row, float)), np.atleast_1d(np.asarray(col, float))
-    return Candidates(row, col, np.full(len(row), width), 9.0 - np.arange(len(row)), np.zeros(len(row), bool))
+    return Candidates(row, col, np.full(len(row), width), 9.0 - np.arange(len(row)), *np.zeros((2, len(row)), bool))
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (255, 301)])

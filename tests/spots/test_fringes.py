@@ -27,7 +27,7 @@ def diffractogram(rng):
 
 def candidates():
     row, col, width = np.array(PLACES).T
-    return Candidates(row, col, width, np.full(len(row), 5.0), np.zeros(len(row), bool))
+    return Candidates(row, col, width, np.full(len(row), 5.0), *np.zeros((2, len(row)), bool))
 
 
 def spectrum_of(frame, windowed):

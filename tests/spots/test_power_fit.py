@@ -15,7 +15,7 @@ SHAPE = (256, 256)
 def candidates_at(*places):
     """Candidates at (row, col, width)."""
     row, col, width = np.array(places, float).T
-    return Candidates(row, col, width, np.full(len(row), 5.0), np.zeros(len(row), bool))
+    return Candidates(row, col, width, np.full(len(row), 5.0), *np.zeros((2, len(row)), bool))
 
 
 def fit_one(power, *place):

@@ -89,8 +89,8 @@ def test_the_two_grains_of_the_graphene_flower_are_told_apart_by_angle(shared_da
     folded = (np.degrees(spots.angle[first_order]) + 15) % 60 - 15
     one, other = folded[np.abs(folded - 30) < 8], folded[np.abs(folded) < 8]
     assert len(one) == 3
-    # The second grain covers a tenth of the frame: its spots are at the limit of a classical detector.
-    assert len(other) >= 1
+    # The second grain covers a tenth of the frame: the third of its spots is too faint.
+    assert len(other) >= 2
     assert one.mean() - other.mean() == pytest.approx(30, abs=3)
     assert len(one) + len(other) == np.count_nonzero(first_order)
 

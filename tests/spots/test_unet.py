@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fringemap.errors import ModelError
+from fringemap.records import Flag
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots import detect_spots, find_spots
@@ -71,7 +72,7 @@ def test_a_frame_without_spots_gives_no_candidates(package, rng):
 
 
 def test_the_score_is_that_of_the_table(package, rng):
-    frame = waves_frame(SHAPE, [wave_at(40.0, 61.0, 2.0, shape=SHAPE)], rng, sigma=10.0)
+    frame = waves_frame(SHAPE, [wave_at(40.0, 61.0, 0.7, shape=SHAPE)], rng, sigma=10.0)
     diffractogram = compute_diffractogram(frame)
     found = detect(frame, package)
     model = load_model(package)
@@ -127,6 +128,47 @@ def test_regions_are_listed_by_their_highest_logit_one_of_each_pair():
     assert list(zip(regions.row, regions.col, strict=True)) == [(15, 9), (3, 5), (14, 0)]
     assert regions.size.tolist() == [1, 3, 1]
     assert len(find_regions(logit, np.zeros(logit.shape, bool), level=0.0)) == 0
+
+
+@pytest.fixture(scope="module")
+def blind(tmp_path_factory):
+    """A network that sees nothing at all."""
+    return str(write_made_model(tmp_path_factory.mktemp("blind"), bias=-60.0))
+
+
+@pytest.fixture(scope="module")
+def credulous(tmp_path_factory):
+    """A network that takes the brightest bins of noise for spots."""
+    return str(write_made_model(tmp_path_factory.mktemp("credulous"), bias=-5.0))
+
+
+def test_what_the_network_alone_lists_is_marked(credulous, rng):
+    frame = waves_frame(SHAPE, [wave_at(40.0, 61.0, 0.6, shape=SHAPE)], rng, sigma=10.0)
+    spots = find_spots(compute_diffractogram(frame), settings=SpotSettings(detector="unet", model=credulous))
+    marked = (spots.flags & Flag.UNCONFIRMED) != 0
+    wave = np.hypot(spots.gx - 61.0 / 102.4, spots.gy - 40.0 / 102.4) < 1.5 / 102.4
+    assert wave.sum() == 1
+    assert marked.sum() >= 3
+    np.testing.assert_array_equal(marked, ~wave)
+
+
+def test_a_sharp_wave_needs_no_network_but_a_wide_spot_does(blind, rng):
+    sharp = detect(waves_frame(SHAPE, [wave_at(40.0, 61.0, 0.6, shape=SHAPE)], rng, sigma=10.0), blind)
+    assert (len(sharp), sharp.unconfirmed.any()) == (1, False)
+    assert np.hypot(sharp.row[0] - 40.0, sharp.col[0] - 61.0) < 0.8
+    mask = disc_mask(SHAPE, (128, 128), 40)
+    assert (
+        len(detect(waves_frame(SHAPE, [wave_at(52.0, 60.0, 25.0, shape=SHAPE, mask=mask)], rng, sigma=10.0), blind))
+        == 0
+    )
+
+
+def test_under_a_window_a_spot_has_to_be_on_both_lists(package, blind, credulous, rng):
+    waves = [wave_at(40.0, 61.0, 8.0, shape=SHAPE), wave_at(-70.0, 40.0, 5.0, shape=SHAPE)]
+    frame = waves_frame(SHAPE, waves, rng, sigma=10.0)
+    assert [len(detect(frame, model)) for model in (package, blind, credulous)] == [2, 0, 2]
+    by_law = detect_spots(compute_diffractogram(frame), settings=SpotSettings(detector="classical"))
+    assert detect(frame, package).score.max() <= by_law.score.max()
 
 
 def test_a_missing_model_is_an_error_and_no_other_detector(rng):

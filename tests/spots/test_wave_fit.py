@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fringemap.settings import SpotSettings
 from fringemap.spectrum import bin_size, compute_diffractogram
 from fringemap.spots import find_spots
 from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of
@@ -36,7 +37,8 @@ def measure(shape, ratio, n_draws, seed, diameter=None):
         if diameter is not None:
             wave = wave * disc_mask(shape, rng.uniform(0.4, 0.6, 2) * shape, diameter)
         spots = find_spots(
-            compute_diffractogram(frame_of(100 + SIGMA * (ratio * wave + rng.standard_normal(shape)), PIXEL))
+            compute_diffractogram(frame_of(100 + SIGMA * (ratio * wave + rng.standard_normal(shape)), PIXEL)),
+            settings=SpotSettings(detector="classical"),
         )
         offset = np.stack([spots.gy, spots.gx], axis=1) / step - place
         if len(spots) == 0 or np.hypot(*offset.T).min() > max(2.0, shape[0] / (diameter or np.inf)):

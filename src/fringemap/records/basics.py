@@ -44,6 +44,7 @@ class Flag(enum.IntFlag):
     ON_RING = 1 << 15
     SEVERAL_GRAINS = 1 << 26
     COMBINATION = 1 << 28
+    UNCONFIRMED = 1 << 29
     # matches
     AMBIGUOUS = 1 << 16
     FORBIDDEN = 1 << 17
@@ -73,6 +74,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
     Flag.ON_RING: "part of a ring",
     Flag.SEVERAL_GRAINS: "several grains of nearly the same lattice, or a bent one, share the spot",
     Flag.COMBINATION: "the sum or difference of two stronger spots: moiré or double diffraction may make it",
+    Flag.UNCONFIRMED: "a network found it; to the law of noise it is nothing",
     Flag.AMBIGUOUS: "other phases explain it as well",
     Flag.FORBIDDEN: "extinct by symmetry; double diffraction can show it",
     Flag.SINGLE_SPOT: "rests on a single d-spacing",

@@ -46,7 +46,7 @@ def measure_at(diffractogram: Diffractogram, *, gx: float, gy: float) -> Spots:
     if np.hypot(row, col)[0] < 2:
         raise SettingsError("the middle of a diffractogram holds the frame's mean and shading, no spot")
     turn = -1.0 if col[0] < 0 or (col[0] == 0 and row[0] < 0) else 1.0
-    one = Candidates(turn * row, turn * col, np.array([_FIRST_WIDTH_BINS]), np.array([np.nan]), np.zeros(1, bool))
+    one = Candidates(turn * row, turn * col, np.array([_FIRST_WIDTH_BINS]), np.array([np.nan]), *np.zeros((2, 1), bool))
     measured = measure_spots(diffractogram, one)
     return replace(measured, flags=measured.flags | int(Flag.BY_HAND))
 

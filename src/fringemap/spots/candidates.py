@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fringemap.records import FloatArray, IntArray, Mask
+    from fringemap.spots.peaks import Peak
 
 
 @dataclass(frozen=True)
@@ -22,10 +27,26 @@ class Candidates:
     """-log10 of the expected number of equally strong false spots in the frame."""
     merged: Mask
     """Shares its component with another spot."""
+    unconfirmed: Mask
+    """Listed by a network, but not by the law of noise."""
 
     def __len__(self) -> int:
         return len(self.row)
 
     def take(self, rows: IntArray) -> Candidates:
         """Some of the candidates, in the order given."""
-        return Candidates(self.row[rows], self.col[rows], self.width[rows], self.score[rows], self.merged[rows])
+        return Candidates(*(values[rows] for values in vars(self).values()))
+
+
+def ranked(peaks: Sequence[Peak], scores: FloatArray) -> Candidates:
+    """Peaks as candidates, in falling order of score."""
+    order = np.argsort(-scores, kind="stable")
+    row, col, width = (np.array([getattr(peaks[i], name) for i in order], float) for name in ("row", "col", "width"))
+    merged = np.array([peaks[i].merged for i in order], bool)
+    return Candidates(row, col, width, scores[order], merged, np.zeros(len(peaks), bool))
+
+
+def in_order(lists: Sequence[Candidates]) -> Candidates:
+    """Several lists as one, in falling order of score."""
+    whole = Candidates(*(np.concatenate(parts) for parts in zip(*(vars(one).values() for one in lists), strict=True)))
+    return whole.take(np.argsort(-whole.score, kind="stable"))

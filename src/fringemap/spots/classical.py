@@ -13,17 +13,16 @@ import numpy as np
 
 from fringemap.spectrum import bin_size, under_hann
 from fringemap.spots.blocks import find_blocks
-from fringemap.spots.candidates import Candidates
+from fringemap.spots.candidates import ranked
 from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.significance import score_peaks
 from fringemap.spots.window import cut_window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fringemap.records import Diffractogram, FloatArray
+    from fringemap.records import Diffractogram
     from fringemap.settings import SpotSettings
     from fringemap.spots.blocks import Law
+    from fringemap.spots.candidates import Candidates
     from fringemap.spots.peaks import Peak
     from fringemap.spots.window import Window
 
@@ -50,11 +49,19 @@ def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) ->
     Candidates
         One of each Friedel pair; empty if nothing stands out.
     """
+    return look_by_law(diffractogram, settings)[0]
+
+
+def look_by_law(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[Candidates, Diffractogram]:
+    """Spots as of ``detect_classical``, and what they were seen in: under a window if a crystal fills the frame."""
     found = _find_peaks(diffractogram, settings)
     crowded = any(p.width < _FRAME_FILLING_BINS and p.height > _FRAME_FILLING_HEIGHT for p in found[0])
-    if crowded:
-        found = _find_peaks(under_hann(diffractogram), settings)
-    return _ranked(found[0], score_peaks(*found, crowded=crowded), settings.false_spots)
+    if crowded and not diffractogram.windowed:
+        diffractogram = under_hann(diffractogram)
+        found = _find_peaks(diffractogram, settings)
+    scores = score_peaks(*found, crowded=crowded)
+    kept = np.flatnonzero(scores >= -np.log10(settings.false_spots))
+    return ranked([found[0][i] for i in kept], scores[kept]), diffractogram
 
 
 def _find_peaks(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[list[Peak], Window, list[Law]]:
@@ -81,17 +88,3 @@ def _levels(diffractogram: Diffractogram, width: float) -> tuple[int, ...]:
     """Sides of the blocks [bins]: 1, 2, 4, ... up to twice the width of the spots of the smallest grain."""
     largest = min(2 * width, min(diffractogram.frame_shape) / 16)
     return tuple(2**level for level in range(int(np.log2(max(largest, 2.0))) + 1))
-
-
-def _ranked(peaks: Sequence[Peak], scores: FloatArray, false_spots: float) -> Candidates:
-    """Peaks that reach the stated rate, in falling order of score."""
-    order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] >= -np.log10(false_spots)]
-    ranked = [peaks[i] for i in order]
-    return Candidates(
-        row=np.array([p.row for p in ranked], float),
-        col=np.array([p.col for p in ranked], float),
-        width=np.array([p.width for p in ranked], float),
-        score=scores[order],
-        merged=np.array([p.merged for p in ranked], bool),
-    )

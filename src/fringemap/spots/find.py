@@ -120,6 +120,7 @@ def _flags(diffractogram: Diffractogram, candidates: Candidates, fit: Refined) -
     doubts = {
         Flag.NOT_REFINED: ~fit.refined,
         Flag.MERGED: candidates.merged,
+        Flag.UNCONFIRMED: candidates.unconfirmed,
         Flag.SEVERAL_GRAINS: fit.several,
         Flag.ON_STREAK: (np.abs(row) < _STREAK_BINS) | (np.abs(col) < _STREAK_BINS),
         Flag.NEAR_NYQUIST: near_limit,

@@ -56,7 +56,7 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     rise = _above_chord(course)
     low = int(np.ceil(1 / settings.d_max_angstrom / step))
     high = min(int(1 / settings.d_min_angstrom / step), int(len(course) / (1 + _CHORD)))
-    if high - low < 8 or _is_thon(course[:high]):
+    if high - low < 8 or _is_thon(_without_spots(profile)[:high]):
         return _rings(np.zeros(0, int), rise, profile, step)
     crests, _ = scipy.signal.find_peaks(rise[:high], height=_LEAST_CONTRAST, prominence=_LEAST_CONTRAST)
     crests = crests[crests >= low]
@@ -83,10 +83,18 @@ def _above_chord(course: Array) -> Array:
     return rise
 
 
+def _without_spots(profile: Profile) -> Array:
+    """Log of the circular mean, bridged where a ring holds spots; the background fills the zeros of fine Thon rings."""
+    free = np.flatnonzero((profile.intensity > 0) & (profile.masked == 0))
+    log = np.log(profile.intensity[free]) if len(free) else np.zeros(1)
+    course: Array = np.interp(np.arange(len(profile.g)), free if len(free) else [0], log)
+    return course
+
+
 def _is_thon(course: Array) -> bool:
     """Whether real minima, deeper than the noise of their rings, follow each other at equal steps of g²."""
     minima, found = scipy.signal.find_peaks(-course, prominence=_THON_DEPTH)
-    noise = 1.3 / np.sqrt(np.pi * np.maximum(minima, 1) * _smoothing(len(course)))
+    noise = 1.3 / np.sqrt(np.pi * np.maximum(minima, 1))
     minima = minima[found["prominences"] > 4 * noise].astype(float)
     if len(minima) < _THON_ZEROS:
         return False

@@ -1,31 +1,37 @@
-"""Find spots with a trained network: it says where, the power says how many and how wide, empty frames say how sure."""
+"""Find spots with a trained network: it says where, the power says how many and how wide, empty frames say how sure.
+
+The law of noise is asked as well, for what it can say better.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
 
-from fringemap.spots.candidates import Candidates
+from fringemap.spots.candidates import in_order, ranked
+from fringemap.spots.classical import look_by_law
 from fringemap.spots.model import MARGIN, load_model, run_model
 from fringemap.spots.pattern import complete, make_pattern
 from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.window import cut_window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fringemap.records import Diffractogram, FloatArray, Image, IntArray, Mask
     from fringemap.settings import SpotSettings
+    from fringemap.spots.candidates import Candidates
     from fringemap.spots.model import Model
     from fringemap.spots.pattern import Pattern
-    from fringemap.spots.peaks import Peak
     from fringemap.spots.window import Window
 
 # A spot has the highest logit within this many of its widths, and at least so many pixels around it.
 _NEAR_WIDTHS, _NEAR_PX = 0.5, 1.5
+# Two detectors list the same spot if their places are this near, in bins or in the geometric mean of its two widths.
+_SAME_BINS, _SAME_WIDTHS = 1.5, 0.5
+# Spots narrower than this [bins] that noise makes in one of so many frames need no network: -log10 of that.
+_SHARP_BINS, _SURE = 1.3, 5.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,14 @@ class Regions:
 
 
 def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
-    """Spots that a trained network sees, at the stated number of false spots a frame.
+    """Spots that a trained network sees, at the stated number of false spots a frame, with the law of noise beside it.
 
     Parameters
     ----------
     diffractogram
         With its background; any shape.
     settings
-        ``model``, ``false_spots`` and the limits of d.
+        ``model``, ``false_spots``, the limits of d, and the smallest grain.
 
     Returns
     -------
@@ -68,17 +74,98 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     -----
     The score is read from a table of the model package: how many regions of empty frames, in a million pixels, have a
     logit as high as the highest one on the spot; times the pixels in which spots are looked for.
+
+    The classical detector looks at the same frame. A spot that both list has the place and the width of the classical
+    one; what the network alone lists is marked. What the classical one alone lists is left out, but for spots of one
+    bin that noise makes in one of 100,000 frames, as a crystal has that fills the frame, and for the outermost two or
+    three bins, which the network does not see.
+
+    Where a crystal that fills the frame is so strong that a window is needed, neighbouring bins depend on each other,
+    and noise looks like small spots. There a spot has to be on both lists, and has the lower of the two scores.
     """
     model = load_model(settings.model)
+    by_law, seen = look_by_law(diffractogram, settings)
+    look = _look(seen, model, settings)
+    if seen.windowed:
+        return _agreed(look, by_law)
+    by_network = _listed(look, seen, settings)
+    pairs = _pairs(by_network, by_law)
+    confirmed = pairs >= 0
+    both = replace(by_law.take(pairs[confirmed]), score=by_network.score[confirmed])
+    alone = by_network.take(np.flatnonzero(~confirmed))
+    rest = by_law.take(np.setdiff1d(np.arange(len(by_law)), pairs))
+    trusted = (rest.width < _SHARP_BINS) & (rest.score >= _SURE) | ~look.sees(rest)
+    return in_order([both, replace(alone, unconfirmed=np.ones(len(alone), bool)), rest.take(np.flatnonzero(trusted))])
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a network sees in one diffractogram."""
+
+    model: Model
+    pattern: Pattern
+    logit: Image
+    """As from ``compute_logit``."""
+    least: float
+    """The logit that a spot must have."""
+
+    def sees(self, spots: Candidates) -> Mask:
+        """Which spots lie in the pattern; it has no pixel for the outermost two or three bins."""
+        row, col = self.pattern.pixels_of(spots.row, spots.col)
+        n_rows, n_cols = self.pattern.valid.shape
+        seen: Mask = (row > -0.5) & (row < n_rows - 0.5) & (col < n_cols - 0.5)
+        return seen
+
+    def logit_near(self, row: FloatArray, col: FloatArray, width: FloatArray) -> FloatArray:
+        """Highest logit on each spot; places and widths in bins."""
+        margin = self.logit.shape[1] - self.pattern.valid.shape[1]
+        at_row, at_col = self.pattern.pixels_of(row, col)
+        reach = [np.maximum(_NEAR_PX, _NEAR_WIDTHS * width / factor) for factor in self.pattern.factor]
+        sides = [(np.rint(at - r), np.rint(at + r) + 1) for at, r in ((at_row, reach[0]), (at_col + margin, reach[1]))]
+        (top, bottom), (left, right) = (np.maximum(side, 0).astype(int) for side in sides)
+        boxes = zip(top, bottom, left, right, strict=True)
+        return np.array([self.logit[t:b, le:r].max(initial=-np.inf) for t, b, le, r in boxes], float)
+
+    def score(self, logit: FloatArray) -> FloatArray:
+        """-log10 of the false spots that are expected with at least this logit."""
+        return self.model.calibration.score(logit, int(self.pattern.valid.sum()))
+
+
+def _look(diffractogram: Diffractogram, model: Model, settings: SpotSettings) -> _Look:
     pattern = make_pattern(diffractogram, settings=settings, max_shape=model.max_shape)
-    logit = compute_logit(model, pattern.image)
-    n_pixels = int(pattern.valid.sum())
-    least = model.calibration.logit_at(settings.false_spots, n_pixels)
-    found = (logit > min(model.threshold, least)) & _with_mates(pattern.valid, logit)
+    least = model.calibration.logit_at(settings.false_spots, int(pattern.valid.sum()))
+    return _Look(model, pattern, compute_logit(model, pattern.image), least)
+
+
+def _agreed(look: _Look, by_law: Candidates) -> Candidates:
+    """What the law lists and the network does not doubt, with the lower of their scores."""
+    logit = np.where(look.sees(by_law), look.logit_near(by_law.row, by_law.col, by_law.width), np.inf)
+    agreed = replace(by_law, score=np.minimum(by_law.score, look.score(logit)))
+    return in_order([agreed.take(np.flatnonzero(logit >= look.least))])
+
+
+def _listed(look: _Look, diffractogram: Diffractogram, settings: SpotSettings) -> Candidates:
+    """What the network alone lists."""
+    pattern, logit = look.pattern, look.logit
+    found = (logit > min(look.model.threshold, look.least)) & _with_mates(pattern.valid, logit)
     window = cut_window(diffractogram, settings, margin=MARGIN * pattern.factor[1])
-    peaks = _peaks(window, _bins_found(found, pattern, window))
-    highest = np.array([_logit_near(logit, pattern, peak) for peak in peaks])
-    return _ranked(peaks, highest, least, model, n_pixels)
+    peaks = drop_lobes(keep_real_half(find_peaks(window, _bins_found(found, pattern, window))))
+    row, col, width = np.array([(peak.row, peak.col, peak.width) for peak in peaks]).reshape(-1, 3).T
+    highest = look.logit_near(row, col, width)
+    kept = np.flatnonzero(highest >= look.least)
+    return ranked([peaks[i] for i in kept], look.score(highest[kept]))
+
+
+def _pairs(ours: Candidates, others: Candidates) -> IntArray:
+    """For each of our spots the nearest of the others, or -1 if it is another spot or a stronger one of ours has it."""
+    pairs = np.full(len(ours), -1)
+    for i in range(len(ours)) if len(others) else ():
+        apart = np.hypot(others.row - ours.row[i], others.col - ours.col[i])
+        same = apart < np.maximum(_SAME_BINS, _SAME_WIDTHS * np.sqrt(others.width * ours.width[i]))
+        same[pairs[pairs >= 0]] = False
+        if same.any():
+            pairs[i] = int(np.argmin(np.where(same, apart, np.inf)))
+    return pairs
 
 
 def compute_logit(model: Model, image: Image) -> Image:
@@ -147,31 +234,3 @@ def _bins_found(found: Mask, pattern: Pattern, window: Window) -> Mask:
 
 def _corner(window: Window) -> tuple[int, int]:
     return window.layout.first_row, window.layout.first_col
-
-
-def _peaks(window: Window, found: Mask) -> list[Peak]:
-    return drop_lobes(keep_real_half(find_peaks(window, found)))
-
-
-def _logit_near(logit: Image, pattern: Pattern, peak: Peak) -> float:
-    """Highest logit on a spot."""
-    row, col = (float(x) for x in pattern.pixels_of(np.array(peak.row), np.array(peak.col)))
-    margin = logit.shape[1] - pattern.valid.shape[1]
-    half_row, half_col = (max(_NEAR_PX, _NEAR_WIDTHS * peak.width / factor) for factor in pattern.factor)
-    rows = slice(max(round(row - half_row), 0), round(row + half_row) + 1)
-    cols = slice(max(round(col + margin - half_col), 0), round(col + margin + half_col) + 1)
-    return float(logit[rows, cols].max(initial=-np.inf))
-
-
-def _ranked(peaks: Sequence[Peak], highest: FloatArray, least: float, model: Model, n_pixels: int) -> Candidates:
-    """Peaks that reach the stated rate, in falling order of score."""
-    order = np.argsort(-highest, kind="stable")
-    order = order[highest[order] >= least]
-    ranked = [peaks[i] for i in order]
-    return Candidates(
-        row=np.array([p.row for p in ranked], float),
-        col=np.array([p.col for p in ranked], float),
-        width=np.array([p.width for p in ranked], float),
-        score=model.calibration.score(highest[order], n_pixels),
-        merged=np.array([p.merged for p in ranked], bool),
-    )
