@@ -81,8 +81,9 @@ def test_a_set_without_a_validation_side_is_refused(tmp_path):
 
 
 def test_frames_drawn_as_empty_hold_no_spot():
-    drawn = list(draw_empty(3, seed=4))
-    assert [len(sample.spots) for sample in drawn] == [0, 0, 0]
+    drawn = list(draw_empty(5, seed=4))
+    assert [len(sample.spots) for sample in drawn] == [0] * 5
+    assert [sample.meta["kind"] for sample in drawn] == ["train"] * 4 + ["rare"]
     assert all(sample.label.sum() == 0 for sample in drawn)
 
 

@@ -139,7 +139,9 @@ def _draw_scene(recipe: SetRecipe, rng: np.random.Generator) -> tuple[Scene, dic
 
 
 def _filled(scene: Scene) -> Scene:
-    """The scene with its first grain everywhere."""
+    """The scene with its first grain everywhere, if it has any."""
+    if not scene.grains:
+        return scene
     height, width = scene.size_angstrom
     everywhere = Ellipse((height / 2, width / 2), (2 * height, 2 * width))
     first = replace(scene.grains[0], region=everywhere)

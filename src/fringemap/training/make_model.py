@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fringemap.errors import SettingsError
 from fringemap.training.augment import make_augmentation
-from fringemap.training.drawing import draw_samples
+from fringemap.training.drawing import draw_sample
 from fringemap.training.package import PackageInfo, write_package
 from fringemap.training.recipes import find_recipe
 from fringemap.training.shards import open_set
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fringemap.settings import NetworkSettings, TrainSettings
     from fringemap.spots.model import Model
     from fringemap.training.batches import Sample, Samples
+    from fringemap.training.recipes import SetRecipe
     from fringemap.training.train import Trained
 
     Tell = Callable[[str, int, int], None]
@@ -114,10 +115,18 @@ def make_model(
 
 
 def draw_empty(n: int, *, seed: int = _EMPTY_SEED) -> Iterator[Sample]:
-    """Patterns of frames without any crystal, with all the carbon, rings, edges and faults of the training's frames."""
-    recipe = find_recipe("train")
+    """Patterns of frames without any crystal, with all the carbon, rings, edges and faults of the training's frames.
+
+    Every fifth is one of the rare frames, many of which have very uneven layers.
+    """
+    usual, rare = _without_crystals(find_recipe("train")), _without_crystals(find_recipe("rare"))
+    for index in range(n):
+        yield draw_sample(rare if index % 5 == 4 else usual, seed=seed, index=index)
+
+
+def _without_crystals(recipe: SetRecipe) -> SetRecipe:
     regimes = (replace(regime, scenes=replace(regime.scenes, empty_share=1.0)) for regime in recipe.regimes)
-    return draw_samples(replace(recipe, regimes=tuple(regimes)), seed=seed, n=n)
+    return replace(recipe, regimes=tuple(regimes))
 
 
 def _told(samples: Iterator[Sample], n: int, tell: Tell | None) -> Iterator[Sample]:
