@@ -388,8 +388,9 @@ def match_and_tally(tally: Tally, made: Made, known: tuple[Reflections, ...], ru
 def report(tallies: dict[str, dict[str, Tally]]) -> str:
     """Lay out the table."""
     head = (
-        "case | rule | top-1 | top-3 | named | phases found | false names a frame | false share | spots wrong | "
-        "calibration error | by chance alone | zones right | turn (median, deg) | scale error (rms, %) | ms a frame"
+        "case | rule | top-1 | top-3 | named | phases found | names | false names a frame | false share | "
+        "spots wrong | calibration error | by chance alone | "
+        "zones right | turn (median, deg) | scale error (rms, %) | ms a frame"
     )
     lines = [head, " | ".join(["---"] * len(head.split(" | ")))]
     for case, rules in tallies.items():
@@ -403,6 +404,7 @@ def report(tallies: dict[str, dict[str, Tally]]) -> str:
                 f"{t.top3 / max(t.grains, 1):.3f}",
                 f"{t.named / max(t.grains, 1):.3f}",
                 f"{t.phases_found / max(t.phases, 1):.3f}",
+                f"{t.names}",
                 f"{t.false_names / t.frames:.3f}",
                 f"{t.false_names / max(t.names, 1):.3f}",
                 f"{t.spots_wrong / max(t.spots, 1):.3f}",
@@ -428,7 +430,8 @@ def main() -> None:
     tallies = (run_drawn if arguments.drawn else run)(arguments.frames, arguments.seed)
     print(report(tallies))
     stated = [one for rules in tallies.values() for one in rules["posterior"].stated]
-    print(f"all cases: calibration error {calibration_error(stated):.3f}")
+    chance = error_by_chance(stated)
+    print(f"all cases: calibration error {calibration_error(stated):.3f}, {chance:.3f} by chance alone")
     if arguments.reliability:
         print(reliability(stated))
 

@@ -73,6 +73,14 @@ def test_the_scale_error_of_a_strontium_titanate_frame_is_found(shared_data):
     assert -0.045 <= found.phases[0].scale - 1.0 <= -0.02
 
 
+def test_of_two_twins_neither_is_named_but_one_of_them_is_said_to_be_there(shared_data):
+    found = match(shared_data("formats/16_STOimage_1.ser"), None, "SrTiO3", "BaTiO3")
+    assert [evidence.phase for evidence in found.phases] == [UNKNOWN]
+    assert {evidence.phase for evidence in found.candidates} == {"SrTiO3", "BaTiO3"}
+    remarks = {spot.remark for row in found.candidates[0].spots if (spot := found.spots[row]).rivals}
+    assert any("but one of these 2 phases, probability 1.00" in remark for remark in remarks)
+
+
 def test_molybdenum_disulphide_is_named_across_its_layers_in_spite_of_scale_and_shear(shared_data):
     found = match(shared_data("formats/example_Se_implanted_MoS2.dm3"), None, "MoS2")
     first = (*found.phases, *found.candidates)

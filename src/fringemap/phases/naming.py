@@ -34,7 +34,7 @@ RIVAL_ODDS = 10.0
 SINGLES_EXPECTED = 0.5
 """Grains of a named phase that show a single spot, expected in a frame that does not tell otherwise."""
 
-SINGLES_OF_LIST = 3.0
+SINGLES_OF_LIST = 4.5
 """Single spots expected of all phases of the list that have no name."""
 
 SMALLEST = 0.02
@@ -160,6 +160,7 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
         )
     if not is_named:
         story += f"; not named: probability {own:.2f}, expected share of false names {q_values[grain.reference]:.2f}"
+        story += _of_group(own + float(probabilities[rivals].sum()), len(rivals) + 1, frame.settings.false_names)
     flags = Flag.AMBIGUOUS if rivals else Flag.NONE
     matches = []
     for spot, hkl, shown in zip(grain.spots, grain.hkl, grain.shown, strict=True):
@@ -171,6 +172,12 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
         else:
             matches.append(SpotMatch(None, (best, *others), 1.0 - own, flags | extra, story))
     return matches
+
+
+def _of_group(together: float, n_phases: int, false_names: float) -> str:
+    """Say that one of several phases is there, where that is as sure as a name has to be."""
+    sure = n_phases > 1 and 1.0 - together <= false_names
+    return f"; but one of these {n_phases} phases, probability {together:.2f}" if sure else ""
 
 
 def _name_unlisted(frame: _Frame, grain: Grain, spot: int) -> SpotMatch:
