@@ -193,10 +193,13 @@ def fringe_intensity(block: ComplexImage, background: Array, cut: Cut) -> tuple[
     By Parseval's theorem this is the mean over the frame of |b|² / noise - 1. A bin of power F² over a background B
     has the variance B² + 2 B (F² - B).
     """
-    # Powers of a few 10^20 are squared: beyond single precision.
-    background = background.astype(np.float64)
-    power = block.real.astype(np.float64) ** 2 + block.imag.astype(np.float64) ** 2
+    # In units of the mean background: powers of a few 10^20, squared, are beyond single precision.
+    unit = np.float32(1.0 / background.mean(dtype=np.float64))
+    background = background * unit
+    power = block.real**2
+    power += block.imag**2
+    power *= unit
     noise = under_aperture(background, cut)
-    spread = under_aperture(background * (2.0 * power - background), cut, 4)
-    even = under_aperture(background**2, cut, 4)
+    even = under_aperture(background * background, cut, 4)
+    spread = 2.0 * under_aperture(background * power, cut, 4) - even
     return under_aperture(power, cut) / noise - 1.0, max(spread, even) / noise**2

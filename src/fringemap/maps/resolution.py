@@ -81,20 +81,23 @@ def choose_resolution(
     """
     if settings.resolution_nm is not None:
         return 10.0 * settings.resolution_nm
-    wanted = [_resolution_for_spot(diffractogram, spots, int(i), members, grid) for i in members]
+    others = np.setdiff1d(np.arange(len(spots)), members)
+    wanted = [_resolution_for_spot(diffractogram, spots, int(i), members, others, grid) for i in members]
     finest = CELLS_PER_RESOLUTION * max(grid.pixel_size)
     coarsest = _COARSEST * min(n * p for n, p in zip(grid.shape, grid.pixel_size, strict=True))
     return float(max(min(np.median(wanted), coarsest), finest))
 
 
-def _resolution_for_spot(diffractogram: Diffractogram, spots: Spots, i: int, members: IntArray, grid: Grid) -> float:
+def _resolution_for_spot(
+    diffractogram: Diffractogram, spots: Spots, i: int, members: IntArray, others: IntArray, grid: Grid
+) -> float:
     diameter = _grain_diameter(spots, i, grid)
     good, least = (_resolution_for_power(diffractogram, spots, i, power, grid) for power in (GOOD_POWER, LEAST_POWER))
     wanted = min(good, max(diameter / 4.0, min(least, diameter / 2.0)))
     clear = max(
         resolution_of(_PART_OF_G * float(spots.g[i])),
         _resolution_beside_mates(spots, i, members),
-        _resolution_beside_others(spots, i, members),
+        _resolution_beside_others(spots, i, others),
     )
     return max(wanted, min(clear, diameter / 2.0))
 
@@ -133,9 +136,8 @@ def _resolution_beside_mates(spots: Spots, i: int, members: IntArray) -> float:
     return resolution_of(max(_PART_TO_MATE * float(distance.min()), 1e-9))
 
 
-def _resolution_beside_others(spots: Spots, i: int, members: IntArray) -> float:
+def _resolution_beside_others(spots: Spots, i: int, others: IntArray) -> float:
     """Resolution at which the spots of other phases fall to the noise in this spot's aperture [Å]."""
-    others = np.setdiff1d(np.arange(len(spots)), members)
     if len(others) == 0:
         return 0.0
     distance = distance_to_spots(spots.gx[i], spots.gy[i], spots.gx[others], spots.gy[others])

@@ -142,12 +142,18 @@ def read_block(
         First (row, column) bin, signed: negative bins and those beyond Nyquist are mates of stored ones.
     shape
         Of the rectangle.
+
+    Returns
+    -------
+    array
+        Where the rectangle lies in one piece in the half spectrum, a view of it: not to be written to.
     """
     rows = (start[0] + np.arange(shape[0])) % half.shape[0]
     cols = (start[1] + np.arange(shape[1])) % n_cols
     stored = cols < half.shape[1]
     if stored.all() and cols[-1] - cols[0] == len(cols) - 1:
-        return half[rows, cols[0] : cols[-1] + 1]
+        together = rows[-1] - rows[0] == len(rows) - 1
+        return half[slice(rows[0], rows[-1] + 1) if together else rows, cols[0] : cols[-1] + 1]
     block = np.empty(shape, half.dtype)
     block[:, stored] = half[np.ix_(rows, cols[stored])]
     block[:, ~stored] = np.conj(half[np.ix_(-rows % half.shape[0], n_cols - cols[~stored])])
