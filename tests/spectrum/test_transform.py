@@ -127,12 +127,13 @@ def spoil(image, places, height):
     return spoiled
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("height", [3000.0, -3000.0])
-def test_single_spikes_get_the_median_of_their_neighbours(height, rng):
+def test_single_spikes_get_the_median_of_their_neighbours(height, workers, rng):
     clean = white_frame((300, 400), rng).image
     places = [(0, 0), (299, 399), (0, 200), (150, 0), (7, 399), (100, 100), (200, 300)]
     spoiled = spoil(clean, places, height)
-    mended, n = replace_hot_pixels(spoiled, sigma=12.0)
+    mended, n = replace_hot_pixels(spoiled, sigma=12.0, workers=workers)
     assert n == len(places)
     expected = clean.copy()
     for row, col in places:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ _BLOCK_ROWS = 64
 _RIM = 16
 
 Number = TypeVar("Number", np.float32, np.complex64)
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,19 @@ class Part:
                 yield slice(start, min(start + _BLOCK_ROWS, end)), slice(self.n_cols)
 
     def each(self, work: Callable[[slice, slice], None], *, workers: int = 1) -> None:
-        """Do something to every block, in several threads; numpy lets go of the interpreter meanwhile."""
-        if workers == 1:
-            for rows, cols in self.blocks():
-                work(rows, cols)
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda block: work(*block), self.blocks()))
+        """Do something to every block, in several threads."""
+        do_each(lambda block: work(*block), self.blocks(), workers=workers)
+
+
+def do_each(work: Callable[[Piece], None], pieces: Iterable[Piece], *, workers: int = 1) -> None:
+    """Do something to every piece of a large array, in several threads; numpy lets go of the interpreter meanwhile."""
+    if workers == 1:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        # Asking for the results raises what a thread has raised.
+        list(pool.map(work, pieces))
 
 
 def part_within(frame_shape: tuple[int, int], scale: Scale, *, d_min_angstrom: float | None) -> Part:

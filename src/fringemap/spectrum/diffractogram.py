@@ -101,7 +101,7 @@ def _without_background(
         raise CalibrationError(f"{frame.name}: no trustworthy pixel size; give it with --pixel-size, in nm/px")
     shape = (frame.image.shape[0], frame.image.shape[1])
     part = part_within(shape, frame.scale, d_min_angstrom=d_min_angstrom)
-    image, n_hot = replace_hot_pixels(frame.image, sigma=settings.hot_pixel_sigma)
+    image, n_hot = replace_hot_pixels(frame.image, sigma=settings.hot_pixel_sigma, workers=workers)
     if n_hot:
         log.info("%s: %d hot pixels replaced", frame.name, n_hot)
     if _is_constant(image):
