@@ -5,6 +5,7 @@ The law of noise is asked as well, for what it can say better.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,11 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     and noise looks like small spots. There a spot has to be on both lists, and has the lower of the two scores.
     """
     model = load_model(settings.model)
-    by_law, seen = look_by_law(diffractogram, settings)
-    look = _look(seen, model, settings)
+    # The network runs beside the law, in the hope that no window is needed.
+    with ThreadPoolExecutor(1) as beside:
+        first = beside.submit(_look, diffractogram, model, settings)
+        by_law, seen = look_by_law(diffractogram, settings)
+        look = first.result() if seen is diffractogram else _look(seen, model, settings)
     if seen.windowed:
         return _agreed(look, by_law)
     by_network = _listed(look, seen, settings)
@@ -226,9 +230,13 @@ def _bins_found(found: Mask, pattern: Pattern, window: Window) -> Mask:
     rows, cols = (first + np.arange(n) for first, n in zip(_corner(window), window.whitened.shape, strict=True))
     row, col = pattern.pixels_of(rows, cols)
     at_rows, at_cols = np.rint(row).astype(int), np.rint(col).astype(int) + margin
-    inside = [(at >= 0) & (at < n) for at, n in zip((at_rows, at_cols), found.shape, strict=True)]
+    # Both rise, so those inside lie together.
+    rows_in, cols_in = (
+        slice(*np.searchsorted(at, (0, n))) for at, n in zip((at_rows, at_cols), found.shape, strict=True)
+    )
     bins = np.zeros(window.whitened.shape, bool)
-    bins[np.ix_(*inside)] = found[np.ix_(at_rows[inside[0]], at_cols[inside[1]])]
+    # Columns of the small picture first: then whole rows are copied.
+    bins[rows_in, cols_in] = found.take(at_cols[cols_in], axis=1).take(at_rows[rows_in], axis=0)
     return bins
 
 
