@@ -13,7 +13,14 @@ from fringemap.phases import added_phases, load_references, match_spots
 from fringemap.phases.any_scale import FOUND_SIGMA, may_seek_scale, search_scale
 from fringemap.records import Flag, FrameResult, Scale, ScaleSource
 from fringemap.settings import AnalysisSettings
-from fringemap.spectrum import compute_diffractogram, compute_profile, reduce_frame, shown_paper_view, shown_spectrum
+from fringemap.spectrum import (
+    compute_diffractogram,
+    compute_profile,
+    reduce_frame,
+    shown_paper_view,
+    shown_spectrum,
+    sum_rings,
+)
 from fringemap.spots import find_rings, find_spots, spot_mask, straighten_spots
 from fringemap.spots.unscaled import (
     LARGEST_ANGSTROM,
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from fringemap.records import Diffractogram, Frame, Image, Profile, Reflections, Rings, Spots
+    from fringemap.spectrum import RingSums
 
 T = TypeVar("T")
 
@@ -81,10 +89,11 @@ def analyze_frame(
         )
     with _beside(workers) as start:
         pictures = start(lambda: _draw_pictures(frame, diffractogram, settings, seconds))
+        sums = start(lambda: _sum_rings(diffractogram, seconds))
         with _timed(seconds, "spots"):
             seen = choose(diffractogram) if choose else find_spots(diffractogram, settings=settings.spots)
             spots = straighten_spots(seen, diffractogram.scale)
-        graph = start(lambda: _integrate(diffractogram, seen, spots, settings, seconds))
+        graph = start(lambda: _integrate(diffractogram, sums(), seen, spots, settings, seconds))
         with _timed(seconds, "phases"):
             match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
         with _timed(seconds, "maps"):
@@ -171,11 +180,21 @@ def _draw_pictures(
         return reduce_frame(frame.image), *shown
 
 
+def _sum_rings(diffractogram: Diffractogram, seconds: dict[str, float]) -> RingSums:
+    with _timed(seconds, "profile"):
+        return sum_rings(diffractogram)
+
+
 def _integrate(
-    diffractogram: Diffractogram, seen: Spots, spots: Spots, settings: AnalysisSettings, seconds: dict[str, float]
+    diffractogram: Diffractogram,
+    sums: RingSums,
+    seen: Spots,
+    spots: Spots,
+    settings: AnalysisSettings,
+    seconds: dict[str, float],
 ) -> tuple[Profile, Rings]:
     with _timed(seconds, "profile"):
-        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen))
+        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen), sums=sums)
         return profile, find_rings(profile, spots, settings=settings.spots)
 
 
@@ -198,4 +217,4 @@ def _finished(work: Callable[[], T]) -> Callable[[], T]:
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     begin = time.perf_counter()
     yield
-    seconds[step] = time.perf_counter() - begin
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - begin

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fringemap.spectrum import compute_diffractogram, compute_profile, frequency_axes, half_shape
+from fringemap.spectrum import compute_diffractogram, compute_profile, frequency_axes, half_shape, sum_rings
 from spectrum_frames import PIXEL, flat_diffractogram, wave_at, waves_frame
 
 
@@ -42,6 +44,17 @@ def test_masked_bins_count_in_the_mean_too(rng):
     _, expected = rings_slowly(diffractogram, diffractogram.power)
     rings = np.arange(44, 57)
     np.testing.assert_allclose(profile.intensity[rings], [expected[r] for r in rings], rtol=0.08)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (1200, 96)])
+def test_the_background_is_that_of_unmasked_bins_and_sums_may_be_made_beforehand(shape, rng):
+    diffractogram = flat_diffractogram(rng.exponential(size=half_shape(shape)) + 1.0, shape)
+    background = np.where(rng.random(half_shape(shape)) < 0.3, np.float32(1e6), np.float32(2.0))
+    diffractogram = replace(diffractogram, background=background)
+    profile = compute_profile(diffractogram, mask=background > 2.0)
+    np.testing.assert_allclose(profile.background[2 : len(profile.g) // 2], 2.0, rtol=1e-6)
+    again = compute_profile(diffractogram, mask=background > 2.0, sums=sum_rings(diffractogram))
+    np.testing.assert_array_equal(again.intensity, profile.intensity)
 
 
 @pytest.mark.parametrize("shape", [(128, 128), (200, 150), (129, 131)])

@@ -25,9 +25,10 @@ from fringemap.spectrum.display import (
     shown_paper_view,
     shown_spectrum,
 )
-from fringemap.spectrum.profile import compute_profile
+from fringemap.spectrum.profile import RingSums, compute_profile, sum_rings
 
 __all__ = [
+    "RingSums",
     "average_diffractograms",
     "bin_size",
     "compute_diffractogram",
@@ -44,6 +45,7 @@ __all__ = [
     "shown_limits",
     "shown_paper_view",
     "shown_spectrum",
+    "sum_rings",
     "to_bins",
     "under_hann",
     "whiten",

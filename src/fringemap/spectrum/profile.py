@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from fringemap.spectrum.background import polar_grid
 from fringemap.spectrum.diffractogram import diffractogram_part
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Diffractogram, Image, Mask
+    from fringemap.records import Array, Diffractogram, Mask
 
 # Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
 _ROWS_ENOUGH = 400
@@ -23,7 +24,31 @@ _LEAST_PROMINENCE = 0.01
 _SMOOTHING_RINGS = 1.0
 
 
-def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
+@dataclass(frozen=True)
+class RingSums:
+    """Sums over the bins of each ring in a sample of rows, spots and all; (n_rings,)."""
+
+    in_sample: Mask
+    """Which rows of the half spectrum were looked at; (n_rows,)."""
+    count: Array
+    power: Array
+    background: Array
+
+
+def sum_rings(diffractogram: Diffractogram) -> RingSums:
+    """Add up what ``compute_profile`` can know before the spots are found."""
+    part = diffractogram_part(diffractogram)
+    grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
+    rows = part.rows()
+    rows = rows[:: max(1, len(rows) // _ROWS_ENOUGH)]
+    ring = grid.ring[rows, : part.n_cols].astype(np.int64).ravel()
+    weights = (None, *(image[rows, : part.n_cols].ravel() for image in (diffractogram.power, diffractogram.background)))
+    in_sample = np.zeros(part.n_rows, bool)
+    in_sample[rows] = True
+    return RingSums(in_sample, *(np.bincount(ring, weight, grid.n_rings) for weight in weights))
+
+
+def compute_profile(diffractogram: Diffractogram, *, mask: Mask, sums: RingSums | None = None) -> Profile:
     """Average power, background and masked power around each circle.
 
     Parameters
@@ -32,6 +57,8 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
         Any shape.
     mask
         Bins that belong to detected spots, shape of the half spectrum.
+    sums
+        From ``sum_rings``, if they are there already.
 
     Returns
     -------
@@ -45,23 +72,23 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask) -> Profile:
     """
     part = diffractogram_part(diffractogram)
     grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
-    n = grid.n_rings
-    rows = part.rows()
-    sample = rows[:: max(1, len(rows) // _ROWS_ENOUGH)], slice(part.n_cols)
-    masked_bins, ring = mask[sample], grid.ring[sample].astype(np.int64).ravel()
-    count = np.maximum(np.bincount(ring, minlength=n) - np.bincount(ring[masked_bins.ravel()], minlength=n), 1)
-
-    def ring_means(image: Image) -> Array:
-        rest = image[sample]
-        rest[masked_bins] = 0.0
-        means: Array = np.bincount(ring, rest.ravel(), n) / count
-        return means
-
-    outside, background = ring_means(diffractogram.power), ring_means(diffractogram.background)
+    n, sums = grid.n_rings, sums or sum_rings(diffractogram)
     inside = np.flatnonzero(mask)
-    inside_ring, power = grid.ring.ravel()[inside], diffractogram.power.ravel()[inside]
+    inside_ring, power, below = (
+        image.ravel()[inside] for image in (grid.ring, diffractogram.power, diffractogram.background)
+    )
+    row, col = np.divmod(inside, mask.shape[1])
+    summed = sums.in_sample[row] & (col < part.n_cols)
+
+    def less_masked(total: Array, weights: Array | None = None) -> Array:
+        rest: Array = total - np.bincount(inside_ring[summed], weights, n)
+        return rest
+
+    count = np.maximum(less_masked(sums.count), 1)
+    outside = less_masked(sums.power, power[summed]) / count
+    background = less_masked(sums.background, below[summed]) / count
     excess, whole = power - outside[inside_ring], _bins_in_rings(n, diffractogram)
-    whitened = power / diffractogram.background.ravel()[inside]
+    whitened = power / below
     masked = np.bincount(inside_ring, weights=whitened, minlength=n) / whole
     peaks, height = _find_peaks(masked)
     g = np.arange(n, dtype=np.float64) * grid.ring_width
