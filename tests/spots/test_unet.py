@@ -5,7 +5,7 @@ import pytest
 
 from fringemap.errors import ModelError
 from fringemap.records import Flag
-from fringemap.settings import SpotSettings
+from fringemap.settings import SpectrumSettings, SpotSettings
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots import detect_spots, find_spots
 from fringemap.spots.find import false_spots_at
@@ -163,12 +163,23 @@ def test_a_sharp_wave_needs_no_network_but_a_wide_spot_does(blind, rng):
     )
 
 
-def test_under_a_window_a_spot_has_to_be_on_both_lists(package, blind, credulous, rng):
+def test_where_a_window_is_needed_a_spot_is_on_both_lists_or_marked(package, blind, credulous, rng):
     waves = [wave_at(40.0, 61.0, 8.0, shape=SHAPE), wave_at(-70.0, 40.0, 5.0, shape=SHAPE)]
     frame = waves_frame(SHAPE, waves, rng, sigma=10.0)
-    assert [len(detect(frame, model)) for model in (package, blind, credulous)] == [2, 0, 2]
+    lists = [detect(frame, model) for model in (package, blind, credulous)]
+    assert [int((~found.unconfirmed).sum()) for found in lists] == [2, 0, 2]
+    assert len(lists[1]) == 0
     by_law = detect_spots(compute_diffractogram(frame), settings=SpotSettings(detector="classical"))
-    assert detect(frame, package).score.max() <= by_law.score.max()
+    assert lists[0].score[~lists[0].unconfirmed].max() <= by_law.score.max()
+
+
+def test_under_a_window_that_was_asked_for_a_spot_has_to_be_on_both_lists(credulous, rng):
+    waves = [wave_at(40.0, 61.0, 8.0, shape=SHAPE), wave_at(-70.0, 40.0, 5.0, shape=SHAPE)]
+    frame = waves_frame(SHAPE, waves, rng, sigma=10.0)
+    diffractogram = compute_diffractogram(frame, settings=SpectrumSettings(edges="hann"))
+    found = detect_spots(diffractogram, settings=SpotSettings(detector="unet", model=credulous))
+    assert len(found) == 2
+    assert not found.unconfirmed.any()
 
 
 def test_a_missing_model_is_an_error_and_no_other_detector(rng):

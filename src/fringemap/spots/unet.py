@@ -81,25 +81,33 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     bin that noise makes in one of 100,000 frames, as a crystal has that fills the frame, and for the outermost two or
     three bins, which the network does not see.
 
-    Where a crystal that fills the frame is so strong that a window is needed, neighbouring bins depend on each other,
-    and noise looks like small spots. There a spot has to be on both lists, and has the lower of the two scores.
+    Under a window neighbouring bins depend on each other, and noise looks like small spots: there a spot has to be on
+    both lists, and has the lower of the two scores. Where a crystal that fills the frame is so strong that a window is
+    needed, the network sees the frame without it as well, and what it lists there is marked and added.
     """
     model = load_model(settings.model)
-    # The network runs beside the law, in the hope that no window is needed.
     with ThreadPoolExecutor(1) as beside:
-        first = beside.submit(_look, diffractogram, model, settings)
+        looking = beside.submit(_look, diffractogram, model, settings)
         by_law, seen = look_by_law(diffractogram, settings)
-        look = first.result() if seen is diffractogram else _look(seen, model, settings)
-    if seen.windowed:
+        look = looking.result()
+    if diffractogram.windowed:
         return _agreed(look, by_law)
-    by_network = _listed(look, seen, settings)
+    by_network = _listed(look, diffractogram, settings)
+    if seen.windowed:
+        by_law = _agreed(_look(seen, model, settings), by_law)
+        return in_order([by_law, _unconfirmed(by_network, _pairs(by_network, by_law))])
     pairs = _pairs(by_network, by_law)
     confirmed = pairs >= 0
     both = replace(by_law.take(pairs[confirmed]), score=by_network.score[confirmed])
-    alone = by_network.take(np.flatnonzero(~confirmed))
     rest = by_law.take(np.setdiff1d(np.arange(len(by_law)), pairs))
     trusted = (rest.width < _SHARP_BINS) & (rest.score >= _SURE) | ~look.sees(rest)
-    return in_order([both, replace(alone, unconfirmed=np.ones(len(alone), bool)), rest.take(np.flatnonzero(trusted))])
+    return in_order([both, _unconfirmed(by_network, pairs), rest.take(np.flatnonzero(trusted))])
+
+
+def _unconfirmed(by_network: Candidates, pairs: IntArray) -> Candidates:
+    """What the network alone lists, marked as such."""
+    alone = by_network.take(np.flatnonzero(pairs < 0))
+    return replace(alone, unconfirmed=np.ones(len(alone), bool))
 
 
 @dataclass(frozen=True)
@@ -161,10 +169,14 @@ def _listed(look: _Look, diffractogram: Diffractogram, settings: SpotSettings) -
 
 
 def _pairs(ours: Candidates, others: Candidates) -> IntArray:
-    """For each of our spots the nearest of the others, or -1 if it is another spot or a stronger one of ours has it."""
+    """For each of our spots the nearest of the others, or -1 if it is another spot or a stronger one of ours has it.
+
+    Beside the axis gx = 0 one list may hold a spot and the other its mate.
+    """
     pairs = np.full(len(ours), -1)
     for i in range(len(ours)) if len(others) else ():
-        apart = np.hypot(others.row - ours.row[i], others.col - ours.col[i])
+        apart, to_mate = (np.hypot(others.row - k * ours.row[i], others.col - k * ours.col[i]) for k in (1, -1))
+        apart = np.minimum(apart, to_mate)
         same = apart < np.maximum(_SAME_BINS, _SAME_WIDTHS * np.sqrt(others.width * ours.width[i]))
         same[pairs[pairs >= 0]] = False
         if same.any():
