@@ -53,7 +53,9 @@ if TYPE_CHECKING:
 
     from fringemap.records import FloatArray, Mask, Reflections
 
-D_LIMITS = (SpotSettings().d_min_angstrom, SpotSettings().d_max_angstrom)
+# The detector with a law; the network is measured by ``fringemap evaluate``.
+BY_LAW = SpotSettings(detector="classical")
+D_LIMITS = (BY_LAW.d_min_angstrom, BY_LAW.d_max_angstrom)
 SNR_EDGES = (3.0, 5.0, 7.0, 10.0, 20.0, np.inf)
 F1_SNR = 5.0
 """Recall in F1 is that of true spots from this SNR on."""
@@ -91,7 +93,7 @@ def judge_frames(condition: Condition, *, rng: np.random.Generator) -> list[Judg
 
 def judge_frame(frame: Frame, truth: Truth) -> Judged:
     """Find the spots of a frame with the default settings, and judge them."""
-    spots = find_spots(compute_diffractogram(frame))
+    spots = find_spots(compute_diffractogram(frame), settings=BY_LAW)
     return judge(truth, spots, frame_shape=frame.image.shape, d_limits=D_LIMITS)
 
 
@@ -179,7 +181,7 @@ def false_spot_table(n_frames: int, rng: np.random.Generator, shape: Shape = (51
         diffractograms = [compute_diffractogram(draw_empty(scene, shape, rng)) for _ in range(n_frames)]
         cells = [name, f"{n_frames}"]
         for rate in (0.05, 1.0):
-            n = sum(len(find_spots(d, settings=SpotSettings(false_spots=rate))) for d in diffractograms)
+            n = sum(len(find_spots(d, settings=replace(BY_LAW, false_spots=rate))) for d in diffractograms)
             cells.append(f"{n / n_frames:.3f} ± {np.sqrt(max(n, 1)) / n_frames:.3f}")
         rows.append(tuple(cells))
     columns = (f"Frame, {shape[1]} x {shape[0]}", "frames", "at false_spots = 0.05", "at false_spots = 1")
@@ -318,7 +320,7 @@ def map_grain(frame: Frame, truth: Truth, diameter: float, method: str) -> MapRo
     if snr < F1_SNR:
         return None
     diffractogram = compute_diffractogram(frame)
-    spots = find_spots(diffractogram)
+    spots = find_spots(diffractogram, settings=BY_LAW)
     references = load_references(PhaseSettings(phases=(truth.phases[0],)), d_min_angstrom=D_LIMITS[0])
     match = match_spots(
         spots, references, scale=Scale((PIXEL, PIXEL), 0.003, ScaleSource.CALIBRATED), settings=TOLERANCE

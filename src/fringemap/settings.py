@@ -109,7 +109,7 @@ class SpotSettings(Settings):
     """How spots are found and measured."""
 
     detector: Literal["classical", "unet"] = setting(
-        "classical", "classical: brighter than noise makes it; unet: a trained network"
+        "unet", "unet: a trained network, with the law of noise beside it; classical: brighter than noise makes it"
     )
     model: str = setting("", "Folder of the network's model package; the one that comes with fringemap if empty")
     false_spots: float = setting(
