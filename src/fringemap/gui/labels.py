@@ -171,7 +171,7 @@ def propose(diffractogram: Diffractogram, *, model: str | None) -> list[dict[str
     ModelError
         The package is damaged or does not fit.
     """
-    settings = SpotSettings(false_spots=FAINT_FALSE_SPOTS)
+    settings = SpotSettings(detector="classical", false_spots=FAINT_FALSE_SPOTS)
     if model is not None:
         settings = replace(settings, detector="unet", model=model)
     spots = find_spots(diffractogram, settings=settings)
