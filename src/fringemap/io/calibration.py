@@ -32,11 +32,6 @@ LARGEST_LATTICE_ANGSTROM = 4.7
 """Few inorganic phases show a strong reflection above this: 111 of the spinels has 4.7 Å, 002 of graphite 3.4 Å."""
 
 _GIVE = "give it with --pixel-size (in nm)"
-_OUR_MEANING = {
-    UnitKind.RECIPROCAL: "a reciprocal length",
-    UnitKind.ANGLE: "an angle",
-    UnitKind.ENERGY: "an energy",
-}
 
 
 def compute_scale(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import tomllib
@@ -218,8 +217,3 @@ def _misfit(
     else:
         out = "calibrate at the magnification that you use, on a frame of the same camera"
     return f"{name} ({mine}) is not what {calibration.source or 'the standard'} was calibrated for ({known}); {out}"
-
-
-def with_provenance(calibration: Calibration, **provenance: Any) -> Calibration:
-    """Add file, fingerprint, date and microscope."""
-    return dataclasses.replace(calibration, **provenance)

@@ -17,7 +17,7 @@ import numpy as np
 from fringemap.errors import ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -176,13 +176,6 @@ def regular_times(n_frames: int, interval_s: float) -> NDArray[np.float64] | Non
     if not (np.isfinite(interval_s) and interval_s > 0):
         return None
     return np.arange(n_frames, dtype=np.float64) * interval_s
-
-
-def metadata_text(metadata: Mapping[str, str | float]) -> str:
-    """One line: "high_tension_kv = 300, ..."."""
-    return ", ".join(
-        f"{word} = {value:g}" if isinstance(value, float) else f"{word} = {value}" for word, value in metadata.items()
-    )
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 Cell = tuple[float, float, float, float, float, float]
 Hkl = tuple[int, int, int]
 
-PARALLEL_TOLERANCE = 1e-9
-"""Relative length of a cross product below which two directions count as parallel; far above rounding errors."""
-
 
 def direct_basis(cell: Cell) -> FloatArray:
     """Matrix whose columns are **a**, **b**, **c** in the Cartesian crystal frame [Å].

@@ -43,8 +43,6 @@ SHOWN_WEAK = 0.03
 SEED_D_MIN = 1.15
 """Smallest d of a seed's reflections [Å]: a grain that shows two spots shows them here first."""
 
-SEED_ANGLE = math.radians(12.0)
-"""Smallest angle of a seed: a smaller one fixes the rotation but hardly the zone."""
 
 FOLD = math.radians(4.0)
 """Seeds this near to 90 degrees are kept with both signs: a measured angle may lie on the other side."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RUN_NAME = "run.json"
-INDEX_NAME = "index.html"
 _FIRST_KEYS = (
     "fringemap",
     "status",
