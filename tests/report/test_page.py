@@ -93,6 +93,16 @@ def test_an_empty_result_gives_a_page_that_says_so(tmp_path):
     assert "nan" not in page.text.lower().split()
 
 
+def test_of_many_rivals_of_a_spot_a_few_are_said_at_once_and_the_others_on_demand(tmp_path):
+    rivals = tuple(Candidate(f"rival{i}", (1, 1, i), 2.0, 0.1 * i, 0.1) for i in range(9))
+    made = make_match(PLANES[:1])
+    match = Match((dataclasses.replace(made.spots[0], rivals=rivals),), made.phases)
+    page_of(tmp_path, make_result((40, 60), planes=PLANES[:1], match=match))
+    at_once, _, on_demand = (tmp_path / "report.html").read_text().partition("<summary>and 6 more</summary>")
+    assert all(f"rival{i}" in at_once for i in range(3))
+    assert all(f"rival{i}" in on_demand and f"rival{i}" not in at_once for i in range(3, 9))
+
+
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "Li & <b>O</b>", '"quoted"'])
 def test_no_name_becomes_markup(name, tmp_path):
     spot = SpotMatch(

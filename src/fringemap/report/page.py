@@ -26,6 +26,7 @@ from fringemap.report.templates import render
 from fringemap.report.truth import draw_truth_comparison
 from fringemap.report.words import (
     PER_NM,
+    RIVALS_AT_A_GLANCE,
     calibration_badge,
     count,
     describe_flags,
@@ -182,6 +183,7 @@ def page_values(
         "phases": phase_entries(result, styles),
         "candidates": candidate_entries(result),
         "spots": spot_entries(result, styles),
+        "rivals_shown": RIVALS_AT_A_GLANCE,
         "scale_sigma": format_number(100 * result.scale.sigma, 2) + " %",
         "rings": ring_entries(result),
         "frames": [_frame_entry(line) for line in lines[:_MOST_FRAMES_LISTED]] if series else [],

@@ -20,7 +20,7 @@ from reportlab.platypus import Image, LongTable, Paragraph, SimpleDocTemplate, S
 
 from fringemap.report.atomic import atomic_write
 from fringemap.report.rendering import as_jpeg
-from fringemap.report.words import overlined_indices
+from fringemap.report.words import RIVALS_AT_A_GLANCE, overlined_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -170,10 +170,12 @@ def _phase_row(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _spot_row(entry: Mapping[str, Any]) -> list[str]:
-    rivals = "; ".join(f"{r['text']}{_plane(r['hkl'], ' ')} {r['deviation']}" for r in entry["rivals"]) or "–"
+    rivals = [f"{r['text']}{_plane(r['hkl'], ' ')} {r['deviation']}" for r in entry["rivals"]]
+    more = len(rivals) - RIVALS_AT_A_GLANCE
+    said = "; ".join(rivals[:RIVALS_AT_A_GLANCE] + ([f"and {more} more"] if more > 0 else [])) or "–"
     keys = ("d", "g", "angle", "snr", "deviation")
     values = [str(entry[key]) for key in keys]
-    return [str(entry["row"]), entry["text"], _plane(entry["hkl"]) or "–", *values, rivals, entry["remarks"]]
+    return [str(entry["row"]), entry["text"], _plane(entry["hkl"]) or "–", *values, said, entry["remarks"]]
 
 
 def _plane(hkl: Sequence[int] | None, before: str = "") -> str:

@@ -19,6 +19,8 @@ PER_NM = 10.0
 """1/Å in 1/nm."""
 NM = 0.1
 """Å in nm."""
+RIVALS_AT_A_GLANCE = 3
+"""Rivals of a spot that a page says at once; the others on demand, or their number alone in print."""
 
 
 def join_indices(indices: Iterable[int]) -> str:
