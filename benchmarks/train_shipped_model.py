@@ -19,7 +19,7 @@ from fringemap.training.recipes import find_recipe
 from fringemap.training.sets import write_set
 
 N_SAMPLES, SET_SEED = {"train": 3000, "rare": 600}, 1
-SETTINGS = TrainSettings(epochs=22, samples_per_epoch=1200, patience=22, seed=1, threads=1)
+SETTINGS = TrainSettings(epochs=24, samples_per_epoch=1200, patience=24, seed=1, threads=1, empty_frames=2000)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.ndimage
 import scipy.special
 
 from fringemap.training.samples import PatternSpots
@@ -42,8 +41,8 @@ class Visibility:
     """Ignored between the two; above, a spot is no brighter than its surroundings and counts as background."""
     least_rise: float = 1.0
     """Of a visible spot, a pixel is asked for where the spot is expected to rise above the background by at least so
-    many standard deviations of a bin's noise; fainter ones are ignored, and so are those beside a label where the spot
-    still rises as high. 0: all within the half maximum are asked for, and none around it is ignored."""
+    many standard deviations of a bin's noise; fainter ones within its half maximum are ignored. 0: all are asked for.
+    Outside the half maximum all is background: what is ignored there, a network marks, and no outline is right."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def label_pattern(
     if visibility.least_rise > 0:
         bins = _at_least(ellipses.form / np.outer(pattern.factor, pattern.factor), LEAST_RADIUS_PX)
         rise = expected_rise(snr, bins) * np.sqrt(n_averaged) / visibility.least_rise
-        weight &= ~_is_ambiguous(label > 0, _rising(spots, form, rise, pattern.valid.shape))
+        weight &= (label == 0) | _rising(spots, form, rise, pattern.valid.shape)
     return label, weight, spots
 
 
@@ -171,13 +170,6 @@ def _rising(spots: PatternSpots, form: FloatArray, rise: FloatArray, shape: tupl
             window, inside = ellipse_pixels(row, col, within, shape)
             rising[window] |= inside
     return rising
-
-
-def _is_ambiguous(labelled: Mask, rising: Mask) -> Mask:
-    """Labelled pixels in which the spot drowns in noise, and pixels next to the others in which it does not."""
-    near = scipy.ndimage.binary_dilation(labelled & rising, np.ones((3, 3), bool))
-    ambiguous: Mask = (labelled & ~rising) | (near & rising & ~labelled)
-    return ambiguous
 
 
 def paint_labels(spots: PatternSpots, form: FloatArray, valid: Mask) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -18,7 +18,7 @@ from fringemap.training.labels import Visibility
 if TYPE_CHECKING:
     from fringemap.simulate.recipes import Range
 
-FORMAT = 2
+FORMAT = 3
 """Of what a recipe with one seed draws; raised when the same seed draws something else."""
 
 
