@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fringemap.errors import SettingsError
 from fringemap.maps import compute_maps, to_full_size
 from fringemap.maps.geometry import block_means, resample, smooth
+from fringemap.maps.noise import median_of
 from fringemap.maps.region import edge_level
 from fringemap.records import UNKNOWN, Flag
 from fringemap.settings import MapSettings
@@ -243,3 +244,26 @@ def test_smoothing_equals_the_running_sum(rng):
     np.testing.assert_allclose(smooth(image, (3.0, 2.0), periodic=True), slow, atol=1e-4)
     np.testing.assert_allclose(smooth(np.ones((30, 20), np.float32), (3.0, 2.0)), 1.0, rtol=1e-5)
     np.testing.assert_allclose(block_means(image, 4), image.reshape(15, 4, 11, 4).mean(axis=(1, 3)), atol=1e-6)
+
+
+def test_several_images_are_smoothed_as_each_alone(rng):
+    images = rng.standard_normal((3, 24, 36)).astype(np.float32)
+    np.testing.assert_allclose(smooth(images, (2.0, 1.5)), [smooth(i, (2.0, 1.5)) for i in images], atol=1e-6)
+    np.testing.assert_array_equal(block_means(images, 2), [block_means(i, 2) for i in images])
+
+
+def test_resampling_interpolates_linearly_between_the_nearest_centres(rng):
+    image = rng.standard_normal((7, 11)).astype(np.float32)
+    slow = scipy.ndimage.map_coordinates(
+        image.astype(float),
+        np.meshgrid((np.arange(21) + 0.5) / 3.0 - 0.5, (np.arange(5) + 0.5) * 11 / 5 - 0.5, indexing="ij"),
+        order=1,
+        mode="nearest",
+    )
+    np.testing.assert_allclose(resample(image, (21, 5)), slow, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_the_noise_of_several_controls_is_their_median(rng, n):
+    maps = rng.standard_exponential((n, 5, 8)).astype(np.float32)
+    np.testing.assert_allclose(median_of(maps), np.median(maps, axis=0), rtol=1e-6)

@@ -19,6 +19,7 @@ from fringemap.maps.baseband import (
     radius_for,
     read_cut,
     under_aperture,
+    weigh_cut,
 )
 from fringemap.maps.geometry import resample
 from fringemap.maps.noise import local_noise
@@ -29,6 +30,7 @@ from fringemap.records import (
     ComplexImage,
     Diffractogram,
     Flag,
+    FloatArray,
     Image,
     IntArray,
     Match,
@@ -114,17 +116,18 @@ def _map_phase(
     whitened = np.empty((len(phase.spots), *grid.shape), dtype=np.float32)
     energy = np.zeros(grid.shape, dtype=np.float32)
     intensity = variance = 0.0
-    for t, i in zip(whitened, phase.spots, strict=True):
+    shares = shares_leaked(spots, phase.spots, radius)
+    for t, i, share in zip(whitened, phase.spots, shares, strict=True):
         cut = make_cut(grid, (float(spots.gx[i]), float(spots.gy[i])), radius)
         block, background = read_cut(diffractogram, cut)
-        power = fringe_power(block, cut, grid)
+        power = fringe_power(weigh_cut(block, cut, grid), grid)
         energy += power
         noise = noise_power(background, cut, grid)
         np.multiply(power, np.float32(1.0 / noise), out=t)
         relative = next(band.relative for band in bands if spots.g[i] <= band.g_max)
         if relative is not None:
             t /= relative
-        leaks = find_leaks(spots, i, phase.spots, radius=radius, noise=noise)
+        leaks = find_leaks(spots, i, share, radius=radius, noise=noise)
         if leaks:
             t /= 1.0 + leaked_power(diffractogram, leaks, power, grid) / np.float32(noise)
         excess, excess_variance = fringe_intensity(block, background, cut)
@@ -157,20 +160,27 @@ class Leak:
     """Of an aperture around the strong spot that leaves the weak one out [1/Å]."""
 
 
-def find_leaks(spots: Spots, i: int, members: tuple[int, ...], *, radius: float, noise: float) -> list[Leak]:
-    """Spots of other phases that are felt through the aperture of spot ``i``, whose noise power is ``noise``.
+def shares_leaked(spots: Spots, members: tuple[int, ...], radius: float) -> FloatArray:
+    """Share of its fringe power that each spot leaks through the apertures of a phase; (n members, n spots).
 
-    A spot at a distance δ leaks the share exp(-2 ln 2 δ² / r²) of its power, at the place of its own grain.
+    A spot at a distance δ leaks the share exp(-2 ln 2 δ² / r²) of its power, at the place of its own grain. Those of
+    the phase itself are left out.
     """
-    distance = distance_to_spots(float(spots.gx[i]), float(spots.gy[i]), spots.gx, spots.gy)
+    own = list(members)
+    distance = distance_to_spots(spots.gx[own, None], spots.gy[own, None], spots.gx, spots.gy)
     share = np.exp(-2.0 * math.log(2.0) * (distance / radius) ** 2)
-    share[distance > _BEYOND_REACH * radius] = 0.0
-    share[list(members)] = 0.0
+    share[(distance > _BEYOND_REACH * radius) | (distance == 0.0)] = 0.0
+    share[:, own] = 0.0
+    return share
+
+
+def find_leaks(spots: Spots, i: int, share: FloatArray, *, radius: float, noise: float) -> list[Leak]:
+    """Spots that are felt through the aperture of spot ``i``, whose noise power is ``noise``, by what they leak."""
     felt = np.flatnonzero(share * np.nan_to_num(spots.amplitude) ** 2 > _LEAST_LEAK * noise)
+    distance = distance_to_spots(float(spots.gx[i]), float(spots.gy[i]), spots.gx[felt], spots.gy[felt])
     return [
-        Leak((float(spots.gx[n]), float(spots.gy[n])), float(share[n]), min(radius, float(distance[n]) / 3.0))
-        for n in felt
-        if distance[n] > 0.0
+        Leak((float(spots.gx[n]), float(spots.gy[n])), float(share[n]), min(radius, float(d) / 3.0))
+        for n, d in zip(felt, distance, strict=True)
     ]
 
 
@@ -182,7 +192,8 @@ def leaked_power(diffractogram: Diffractogram, leaks: list[Leak], power: Image, 
     total = np.zeros(grid.shape, dtype=np.float32)
     for leak in leaks:
         cut = make_cut(grid, leak.g, leak.aperture_radius)
-        theirs = fringe_power(read_cut(diffractogram, cut)[0], cut, grid) - np.float32(_EDGE_SHARE) * power
+        weighted = weigh_cut(read_cut(diffractogram, cut)[0], cut, grid)
+        theirs = fringe_power(weighted, grid) - np.float32(_EDGE_SHARE) * power
         total += np.float32(leak.share) * np.maximum(theirs, np.float32(0.0))
     return total
 
@@ -193,13 +204,14 @@ def fringe_intensity(block: ComplexImage, background: Array, cut: Cut) -> tuple[
     By Parseval's theorem this is the mean over the frame of |b|² / noise - 1. A bin of power F² over a background B
     has the variance B² + 2 B (F² - B).
     """
-    # In units of the mean background: powers of a few 10^20, squared, are beyond single precision.
-    unit = np.float32(1.0 / background.mean(dtype=np.float64))
-    background = background * unit
+    # In units of the noise that is passed: powers of a few 10^20, squared, are beyond single precision.
+    unit = np.float32(1.0 / under_aperture(background, cut))
+    noise = background * unit
     power = block.real**2
     power += block.imag**2
     power *= unit
-    noise = under_aperture(background, cut)
-    even = under_aperture(background * background, cut, 4)
-    spread = 2.0 * under_aperture(background * power, cut, 4) - even
-    return under_aperture(power, cut) / noise - 1.0, max(spread, even) / noise**2
+    excess = under_aperture(power, cut) - 1.0
+    power *= noise
+    noise *= noise
+    even = under_aperture(noise, cut, 4)
+    return excess, max(2.0 * under_aperture(power, cut, 4) - even, even)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import scipy.fft
@@ -128,7 +129,7 @@ def demodulate(
     grid = Grid(diffractogram.frame_shape, shape, diffractogram.scale.pixel_size_angstrom)
     cut = make_cut(grid, g, aperture_radius)
     block = read_block(diffractogram.spectrum, grid.frame_shape[1], start=cut.start, shape=cut.shape)
-    small = transform_cut(block, cut, grid)
+    small = transform_back(weigh_cut(block, cut, grid), grid)
     ramps = [
         np.exp(2j * np.pi * (cut.start[axis] / grid.frame_shape[axis] - per_pixel) * _sample_px(grid, axis))
         for axis, per_pixel in enumerate((g[1] * grid.frame_pixel[0], g[0] * grid.frame_pixel[1]))
@@ -167,24 +168,35 @@ def read_cut(diffractogram: Diffractogram, cut: Cut) -> tuple[ComplexImage, Imag
     )
 
 
-def transform_cut(block: ComplexImage, cut: Cut, grid: Grid) -> ComplexImage:
-    """Inverse transform of a weighted cut at the map pixels, but for a factor of modulus one along each axis."""
-    weights = [
-        _first_sample(cut.shape[axis], grid, axis) * aperture for axis, aperture in enumerate((cut.rows, cut.cols))
-    ]
-    scale = 2.0 * grid.shape[0] * grid.shape[1] / (grid.frame_shape[0] * grid.frame_shape[1])
-    weighted = block * (scale * weights[0]).astype(np.complex64)[:, None]
-    weighted *= weights[1].astype(np.complex64)
-    along_cols = scipy.fft.ifft(weighted, n=grid.shape[1], axis=1, overwrite_x=True)
-    b: ComplexImage = scipy.fft.ifft(along_cols, n=grid.shape[0], axis=0, overwrite_x=True)
+def weigh_cut(block: ComplexImage, cut: Cut, grid: Grid) -> ComplexImage:
+    """Put a cut under its aperture, ready for ``transform_back`` on this grid."""
+    rows, cols = (
+        (_first_sample(cut.shape[axis], grid, axis) * aperture).astype(np.complex64)
+        for axis, aperture in enumerate((cut.rows, cut.cols))
+    )
+    weighted = block * rows[:, None]
+    weighted *= cols
+    return weighted
+
+
+def transform_back(weighted: ComplexImage, grid: Grid) -> ComplexImage:
+    """Inverse transform of weighted cuts (..., rows, cols) at the map pixels, but for factors of modulus one.
+
+    The cuts are overwritten.
+    """
+    along_cols = scipy.fft.ifft(weighted, n=grid.shape[1], axis=-1, overwrite_x=True)
+    b: ComplexImage = scipy.fft.ifft(along_cols, n=grid.shape[0], axis=-2, overwrite_x=True)
     return b
 
 
+@lru_cache(maxsize=32)
 def _first_sample(n_bins: int, grid: Grid, axis: int) -> NDArray[np.complex128]:
-    """Shift that puts the first sample on the first map pixel's centre, half a map pixel inside the frame."""
-    ramp: NDArray[np.complex128] = np.exp(
-        2j * np.pi * np.arange(n_bins) * grid.origin_px[axis] / grid.frame_shape[axis]
-    )
+    """Factors of the bins along an axis that put the first sample on the first map pixel's centre, inside the frame.
+
+    They hold the scale of the transform as well: both Friedel mates of a fringe, and fewer samples than pixels.
+    """
+    turn = np.arange(n_bins) * grid.origin_px[axis] / grid.frame_shape[axis]
+    ramp: NDArray[np.complex128] = math.sqrt(2.0) / grid.step_px[axis] * np.exp(2j * np.pi * turn)
     return ramp
 
 
@@ -193,9 +205,9 @@ def _sample_px(grid: Grid, axis: int) -> FloatArray:
     return samples
 
 
-def fringe_power(block: ComplexImage, cut: Cut, grid: Grid) -> Image:
-    """|b|² of a cut at the map pixels [counts²]."""
-    b = transform_cut(block, cut, grid)
+def fringe_power(weighted: ComplexImage, grid: Grid) -> Image:
+    """|b|² of weighted cuts (..., rows, cols) at the map pixels [counts²]; the cuts are overwritten."""
+    b = transform_back(weighted, grid)
     power: Image = b.real**2
     power += b.imag**2
     return power
@@ -206,7 +218,9 @@ def noise_power(background: Image, cut: Cut, grid: Grid) -> float:
     return 4.0 * under_aperture(background, cut) / (grid.frame_shape[0] * grid.frame_shape[1]) ** 2
 
 
-def under_aperture(power: Array, cut: Cut, exponent: int = 2) -> float:
+def under_aperture(power: Array, cut: Cut, exponent: Literal[2, 4] = 2) -> float:
     """Sum of a power read in this cut, weighted with a power of the aperture."""
-    rows, cols = ((aperture**exponent).astype(np.float32) for aperture in (cut.rows, cut.cols))
-    return float(rows @ power @ cols)
+    rows, cols = cut.rows * cut.rows, cut.cols * cut.cols
+    if exponent == 4:
+        rows, cols = rows * rows, cols * cols
+    return float(rows.astype(np.float32) @ power @ cols.astype(np.float32))

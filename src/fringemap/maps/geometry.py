@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from fringemap.records import Image, IntArray
 
 
-def smooth(image: Image, width: tuple[float, float], *, periodic: bool = False) -> Image:
-    """Gaussian mean with these standard deviations along (rows, cols) [px].
+def smooth(images: Image, width: tuple[float, float], *, periodic: bool = False) -> Image:
+    """Gaussian mean of images (..., rows, cols) with these standard deviations along (rows, cols) [px].
 
     Two products with small matrices: on maps of some hundred pixels several times as quick as a running sum. Where
     the frame ends the weights that are left are brought to a sum of one again; or, if ``periodic``, it goes on at the
     other side.
     """
-    rows, cols = (_gaussian_matrix(n, w, periodic) for n, w in zip(image.shape, width, strict=True))
-    return (rows @ image @ cols.T).astype(np.float32, copy=False)
+    rows, cols = (_gaussian_matrix(n, w, periodic) for n, w in zip(images.shape[-2:], width, strict=True))
+    return (rows @ images @ cols.T).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=16)
@@ -34,11 +34,11 @@ def _gaussian_matrix(n: int, width: float, periodic: bool) -> Image:
     return matrix
 
 
-def block_means(image: Image, k: int) -> Image:
-    """Mean of each block of k x k pixels."""
+def block_means(images: Image, k: int) -> Image:
+    """Mean of each block of k x k pixels of images (..., rows, cols)."""
     # Sums of strided slices: a reduction over short axes takes ten times as long.
-    rows = reduce(operator.add, [image[i::k] for i in range(k)])
-    total: Image = reduce(operator.add, [rows[:, j::k] for j in range(k)])
+    rows = reduce(operator.add, [images[..., i::k, :] for i in range(k)])
+    total: Image = reduce(operator.add, [rows[..., j::k] for j in range(k)])
     return (total * np.float32(1.0 / (k * k))).astype(np.float32, copy=False)
 
 
@@ -58,18 +58,12 @@ def resample(image: Image, shape: tuple[int, int]) -> Image:
     Pixel centres keep their place: [i, j] of the result lies at ``(i + 1/2) n_in / n_out - 1/2`` of the input. Beyond
     the outermost centres the outermost value holds.
     """
-    rows = _interpolate_rows(image, shape[0])
-    return np.ascontiguousarray(_interpolate_rows(rows.T, shape[1]).T)
+    rows, cols = (_interpolation_matrix(n_in, n_out) for n_in, n_out in zip(image.shape, shape, strict=True))
+    return (rows @ image @ cols.T).astype(np.float32, copy=False)
 
 
-def _interpolate_rows(image: Image, n: int) -> Image:
-    low, high, share = _neighbours(len(image), n)
-    share = share[:, None]
-    between: Image = image[low] * (1.0 - share) + image[high] * share
-    return between
-
-
-def _neighbours(n_in: int, n_out: int) -> tuple[IntArray, IntArray, Image]:
+@lru_cache(maxsize=16)
+def _interpolation_matrix(n_in: int, n_out: int) -> Image:
     place = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0.0, n_in - 1.0)
-    low = np.minimum(place.astype(np.int64), max(n_in - 2, 0))
-    return low, np.minimum(low + 1, n_in - 1), (place - low).astype(np.float32)
+    matrix: Image = np.maximum(1.0 - np.abs(place[:, None] - np.arange(n_in)), 0.0).astype(np.float32)
+    return matrix

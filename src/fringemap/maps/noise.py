@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
-from fringemap.maps.baseband import REACH, Cut, Grid, fringe_power, make_cut, noise_power, read_cut, resolution_of
+from fringemap.maps.baseband import (
+    REACH,
+    Grid,
+    fringe_power,
+    make_cut,
+    noise_power,
+    read_cut,
+    resolution_of,
+    weigh_cut,
+)
 from fringemap.maps.geometry import block_means, smooth
 from fringemap.maps.resolution import distance_to_spots
 
@@ -45,9 +54,9 @@ def local_noise(
         return None
     coarse = _control_grid(grid, aperture_radius)
     width = _SMOOTH * resolution_of(aperture_radius)
-    maps = [_control_map(diffractogram, make_cut(coarse, centre, aperture_radius), coarse, width) for centre in centres]
-    noise: Image = np.median(np.stack(maps), axis=0)
-    noise = _shrink(noise, _spread_by_chance(len(centres), width, aperture_radius))
+    power = _control_power(diffractogram, centres, aperture_radius, coarse)
+    maps = smooth(block_means(power, 2), (0.5 * width / coarse.pixel_size[0], 0.5 * width / coarse.pixel_size[1]))
+    noise = _shrink(median_of(maps), _spread_by_chance(len(centres), width, aperture_radius))
     return noise / np.float32(noise.mean())
 
 
@@ -89,12 +98,25 @@ def _control_grid(grid: Grid, aperture_radius: float) -> Grid:
     return Grid(grid.frame_shape, (shape[0], shape[1]), grid.frame_pixel)
 
 
-def _control_map(diffractogram: Diffractogram, cut: Cut, coarse: Grid, width: float) -> Image:
-    """Fringe power in one control aperture over its expectation, smoothed, at half the grid's pixels."""
-    block, background = read_cut(diffractogram, cut)
-    power = fringe_power(block, cut, coarse) * np.float32(1.0 / noise_power(background, cut, coarse))
-    halved = block_means(power, 2)
-    return smooth(halved, (0.5 * width / coarse.pixel_size[0], 0.5 * width / coarse.pixel_size[1]))
+def _control_power(
+    diffractogram: Diffractogram, centres: list[tuple[float, float]], aperture_radius: float, coarse: Grid
+) -> Image:
+    """Fringe power in each control aperture over its expectation; (n, rows, cols)."""
+    cuts = [make_cut(coarse, centre, aperture_radius) for centre in centres]
+    blocks = [read_cut(diffractogram, cut) for cut in cuts]
+    weighted = np.stack([weigh_cut(block, cut, coarse) for (block, _), cut in zip(blocks, cuts, strict=True)])
+    expected = [noise_power(background, cut, coarse) for (_, background), cut in zip(blocks, cuts, strict=True)]
+    power = fringe_power(weighted, coarse)
+    power /= np.array(expected, dtype=np.float32)[:, None, None]
+    return power
+
+
+def median_of(maps: Image) -> Image:
+    """Of several maps at each place; sorting these few is quicker than numpy's selection."""
+    ordered = np.sort(maps, axis=0)
+    n = len(ordered)
+    median: Image = (ordered[(n - 1) // 2] + ordered[n // 2]) * np.float32(0.5)
+    return median
 
 
 def _spread_by_chance(n_controls: int, width: float, aperture_radius: float) -> float:

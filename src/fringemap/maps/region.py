@@ -124,7 +124,7 @@ def find_seeds(whitened: Image, *, rate: float, every: int, cell_px: float) -> M
     level = _benjamini_hochberg(p, promising.size, rate)
     if level == 0.0:
         return np.zeros(total.shape, dtype=np.bool_)
-    labels, n_patches = scipy.ndimage.label(_reaches(total, largest, n, level))
+    labels, n_patches = _label(_reaches(total, largest, n, level))
     area = np.bincount(labels.ravel(), minlength=n_patches + 1)
     alone = np.zeros(n_patches + 1, dtype=np.bool_)
     n_cells = total.size / cell_px
@@ -172,9 +172,15 @@ def _block_size(grid: Grid, resolution: float) -> int:
     return next((k for k in fits if grid.shape[0] % k == 0 and grid.shape[1] % k == 0), 1)
 
 
+def _label(mask: Mask) -> tuple[IntArray, int]:
+    """Number the connected patches from 1; the type is the one that numpy counts and picks with at once."""
+    labels, n = scipy.ndimage.label(mask, output=np.int64)
+    return labels, n
+
+
 def _drop_small(mask: Mask, least: float) -> Mask:
     """Connected patches of at least so many map pixels."""
-    labels, n = scipy.ndimage.label(mask)
+    labels, n = _label(mask)
     keep = np.bincount(labels.ravel(), minlength=n + 1) >= least
     keep[0] = False
     kept: Mask = keep[labels]
@@ -184,23 +190,26 @@ def _drop_small(mask: Mask, least: float) -> Mask:
 def _find_plateau(whitened: Image, block: int, resolution: float, grid: Grid) -> _Plateau:
     """Power of each spot's fringes well inside its grain, near each place, and how much the spot counts there."""
     width = (_PLATEAU * resolution / (grid.pixel_size[0] * block), _PLATEAU * resolution / (grid.pixel_size[1] * block))
-    power = np.stack([_plateau_of(t, block, width) for t in whitened])
+    power = _plateau_power(whitened, block, width)
     # An edge of slope ~ power shows above noise of variance 1 + power / 2: the best weight is their ratio.
     return _Plateau(block, power / (1.0 + 0.5 * power), power)
 
 
-def _plateau_of(t: Image, block: int, width: tuple[float, float]) -> Image:
-    """Mean of t - 1 in a window, weighted with itself and freed from what noise adds.
+def _plateau_power(whitened: Image, block: int, width: tuple[float, float]) -> Image:
+    """Mean of t - 1 of each spot in a window, weighted with itself and freed from what noise adds.
 
     Fringes of power S have the means E[t] = S + 1 and E[t²] = S² + 4 S + 2.
     """
-    mean: Image = block_means(t, block) - np.float32(1.0)
-    square = block_means(t * t, block)
+    # Map after map, so that each stays in the cache of the core.
+    mean = np.stack([block_means(t, block) for t in whitened])
+    square = np.stack([block_means(t * t, block) for t in whitened])
+    mean -= np.float32(1.0)
+    square -= np.float32(4.0) * mean + np.float32(2.0)
     # The transform is periodic, and so is what leaks over the frame's edge.
-    smooth_mean = smooth(mean, width, periodic=True)
-    smooth_square = smooth(square - np.float32(4.0) * mean - np.float32(2.0), width, periodic=True)
-    ratio = smooth_square / np.maximum(smooth_mean, _LEAST_MEAN)
-    power: Image = np.where(smooth_mean > _LEAST_MEAN, np.maximum(ratio, 0.0), 0.0).astype(np.float32)
+    smooth_mean, smooth_square = (smooth(images, width, periodic=True) for images in (mean, square))
+    power: Image = np.maximum(smooth_square, np.float32(0.0))
+    power /= np.maximum(smooth_mean, np.float32(_LEAST_MEAN))
+    power[smooth_mean <= _LEAST_MEAN] = 0.0
     return power
 
 
@@ -231,7 +240,7 @@ def _near(seeds: Mask, block: int, resolution: float, grid: Grid) -> Mask:
 
 
 def _seeded_labels(mask: Mask, seeds: Mask) -> IntArray:
-    labels, n = scipy.ndimage.label(mask)
+    labels, n = _label(mask)
     keep = np.zeros(n + 1, dtype=np.bool_)
     keep[labels[seeds]] = True
     keep[0] = False

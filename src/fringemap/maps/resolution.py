@@ -146,7 +146,9 @@ def _resolution_beside_others(spots: Spots, i: int, others: IntArray) -> float:
     return resolution_of(max(float(np.min(distance * np.sqrt(math.log(2.0) / e_folds))), 1e-9))
 
 
-def distance_to_spots(gx: float, gy: float, others_x: FloatArray, others_y: FloatArray) -> FloatArray:
+def distance_to_spots(
+    gx: float | FloatArray, gy: float | FloatArray, others_x: FloatArray, others_y: FloatArray
+) -> FloatArray:
     """Distance of (gx, gy) to the nearer of each Friedel pair [1/Å]."""
     plus = np.hypot(others_x - gx, others_y - gy)
     minus = np.hypot(others_x + gx, others_y + gy)
