@@ -123,7 +123,7 @@ def test_the_threshold_is_that_of_the_best_dice(packages):
 
 
 def test_a_package_without_patterns_to_judge_it_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="needs validation patterns"):
+    with pytest.raises(SettingsError, match="needs patterns without any spot"):
         write_package(seeing_network(), tmp_path, settings=NETWORK, validation=VALIDATION, empty=[], info=INFO)
 
 

@@ -107,7 +107,8 @@ def make_model(
         recipe={**asdict(settings), "rounds": len(trained.history), "ended": trained.reason},
         metrics={"best_round": trained.best.epoch, "dice_in_training": round(trained.best.dice, 5)},
     )
-    empty = list(_told(draw_empty(settings.empty_frames), settings.empty_frames, tell))
+    # Drawn while they are counted: thousands would fill the memory.
+    empty = _told(draw_empty(settings.empty_frames), settings.empty_frames, tell)
     model = write_package(
         trained.network, out, settings=network, validation=validation, empty=empty, info=info, int8=int8, tell=tell
     )
@@ -133,7 +134,7 @@ def _told(samples: Iterator[Sample], n: int, tell: Tell | None) -> Iterator[Samp
     for number, sample in enumerate(samples, start=1):
         yield sample
         if tell is not None:
-            tell("draw empty frames", number, n)
+            tell("count false spots in empty frames", number, n)
 
 
 def _describe(name: str, record: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from fringemap.training.batches import stack_sample
 from fringemap.training.checkpoint import write_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,7 +76,7 @@ def write_package(
     *,
     settings: NetworkSettings,
     validation: Samples,
-    empty: Sequence[Sample],
+    empty: Iterable[Sample],
     info: PackageInfo,
     int8: bool = False,
     tell: Callable[[str, int, int], None] | None = None,
@@ -88,7 +88,8 @@ def write_package(
     validation
         Patterns that were not trained on; the threshold is that of their best Dice.
     empty
-        Patterns of frames without any crystal; the rate of false spots is counted on them.
+        Patterns of frames without any crystal; the rate of false spots is counted on them. None is kept: they may be
+        drawn while they are counted.
     int8
         Store weights and products as 8-bit integers; the loss in Dice is measured and said in ``metrics``.
 
@@ -104,8 +105,8 @@ def write_package(
     SettingsError
         There is no pattern to count false spots on.
     """
-    if len(validation) == 0 or len(empty) == 0:
-        raise SettingsError("a package needs validation patterns, some of them without any spot; make a larger set")
+    if len(validation) == 0:
+        raise SettingsError("a package needs validation patterns; make a larger set")
     folder.mkdir(parents=True, exist_ok=True)
     difference = export_onnx(network, folder / "model.onnx")
     # The exporter folds layers into each other; who trains on needs them as they were.
@@ -121,7 +122,7 @@ def write_package(
         counts = count_logits(model, validation, tell=tell)
     dice = dice_by_threshold(counts)
     threshold, metrics["dice"] = float(_LOGITS[dice.argmax()]), round(float(dice.max()), 5)
-    about |= {"threshold_logit": threshold, "calibration": calibrate(model, empty, tell=tell)}
+    about |= {"threshold_logit": threshold, "calibration": calibrate(model, empty)}
     return _write(folder, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE if int8 else TOLERANCE)
 
 
@@ -210,23 +211,27 @@ def dice_by_threshold(counts: FloatArray) -> FloatArray:
     return dice
 
 
-def calibrate(
-    model: Model, empty: Sequence[Sample], *, tell: Callable[[str, int, int], None] | None = None
-) -> dict[str, Any]:
-    """Table of false spots in a million pixels by their highest logit, from patterns without any spot."""
-    highest, n_pixels = [], 0
-    for number, sample in enumerate(empty):
+def calibrate(model: Model, empty: Iterable[Sample]) -> dict[str, Any]:
+    """Table of false spots in a million pixels by their highest logit, from patterns without any spot.
+
+    Raises
+    ------
+    SettingsError
+        There is no pattern.
+    """
+    highest, n_pixels, n_patterns = [np.zeros(0)], 0, 0
+    for sample in empty:
         valid = np.asarray(sample.weight) > 0
         image = np.asarray(sample.image, np.float32)
         highest.append(find_regions(compute_logit(model, image), valid, level=_LEAST_LOGIT).logit)
-        n_pixels += int(valid.sum())
-        if tell is not None:
-            tell("count false spots", number + 1, len(empty))
+        n_pixels, n_patterns = n_pixels + int(valid.sum()), n_patterns + 1
+    if not n_patterns:
+        raise SettingsError("a package needs patterns without any spot to count false ones on; draw some")
     logit, log10_rate = tabulate_rate(np.concatenate(highest), n_pixels / 1e6)
     return {
         "logit": [round(float(x), 4) for x in logit],
         "log10_false_per_megapixel": [round(float(x), 4) for x in log10_rate],
-        "n_patterns": len(empty),
+        "n_patterns": n_patterns,
         "n_megapixels": round(n_pixels / 1e6, 2),
         "n_false": len(np.concatenate(highest)),
     }
