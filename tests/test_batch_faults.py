@@ -21,6 +21,7 @@ from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap.batch import analyze_inputs, work
 from fringemap.batch.journal import FOLDER_NAME
 from fringemap.batch.replay import compare_results, without_times
+from fringemap.errors import ReadError
 from fringemap.io import write_mrc
 from fringemap.settings import ReportSettings
 
@@ -225,6 +226,29 @@ def test_a_file_that_changes_during_its_analysis_is_refused(tmp_path: Path, monk
     (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
     assert "a.mrc changed while it was analysed" in result.failures[0].message
     assert not (tmp_path / "out" / "a" / "run.json").exists()
+
+
+def test_a_stack_that_cannot_be_read_through_fails_when_its_frames_are_done(
+    stack: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, tried = work._analyzed, []
+
+    def noted(job: Any, series: Any, position: int) -> Any:
+        tried.append(position)
+        return whole(job, series, position)
+
+    def refuse(path: Path) -> str:
+        raise ReadError(f"{path.name} cannot be read")
+
+    monkeypatch.setattr(work, "_analyzed", noted)
+    with monkeypatch.context() as broken:
+        broken.setattr(work, "sha256", refuse)
+        (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1)
+    assert [failure.message for failure in result.failures] == ["s.mrc cannot be read"]
+    # The frames are as good as ever: the file is still what it was.
+    (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert tried == list(range(N_FRAMES))
+    assert_same(tmp_path / "out", undisturbed)
 
 
 def test_a_frame_that_failed_is_tried_again_and_only_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

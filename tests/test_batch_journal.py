@@ -9,7 +9,7 @@ import pytest
 
 from drawn_inputs import QUICK, draw_lif, write_lif
 from fringemap.batch import analyze, analyze_inputs
-from fringemap.batch.journal import Journal, Origin, origin_of
+from fringemap.batch.journal import Journal, Origin, earlier_origins, origin_of
 from fringemap.batch.stored import is_whole, load_record, save_record
 from fringemap.errors import ReadError, SettingsError
 from fringemap.pipeline import load_phases
@@ -89,6 +89,22 @@ def test_results_of_the_same_origin_are_kept_and_others_are_not(result: FrameRes
     assert journal.done() == set()
     journal.save(3, result)
     journal.begin(replace(origin(), input_sha256="1"), keep=False)
+    assert journal.done() == set()
+
+
+def test_results_from_before_the_fingerprint_was_known_are_kept_if_the_file_is_the_same(
+    result: FrameResult, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "s")
+    unsigned = replace(origin(), input_sha256="unread x")
+    journal.begin(unsigned, keep=False)
+    journal.save(3, result)
+    journal.begin(origin(), keep=True, unsigned=unsigned)
+    assert journal.done() == {3}
+    assert earlier_origins(tmp_path / "s") == [origin()]
+    journal.begin(unsigned, keep=False)
+    journal.save(3, result)
+    journal.begin(origin(), keep=True, unsigned=replace(origin(), input_sha256="unread y"))
     assert journal.done() == set()
 
 

@@ -142,15 +142,21 @@ class Journal:
         self._results = folder
         self.folder = folder / FOLDER_NAME
 
-    def begin(self, origin: Origin, *, keep: bool) -> None:
+    def begin(self, origin: Origin, *, keep: bool, unsigned: Origin | None = None) -> None:
         """Make ready for results of this origin; those that are there stay if ``keep`` and theirs is the same.
+
+        Parameters
+        ----------
+        unsigned
+            Counts as the same: what a run left that ended before it knew the fingerprint of the input.
 
         Raises
         ------
         OutputError
             If the folder cannot be written.
         """
-        same = keep and read_origin(self.folder / _ORIGIN_NAME) == origin
+        found = read_origin(self.folder / _ORIGIN_NAME)
+        same = keep and found is not None and found in (origin, unsigned)
         with writing(self.folder):
             if not same:
                 self.remove()
@@ -158,9 +164,19 @@ class Journal:
             # What a killed run was writing.
             for leftover in [*self.folder.glob(".partial-*"), *self._results.glob(".partial-*")]:
                 leftover.unlink(missing_ok=True)
-        if not same:
-            text = json.dumps(dataclasses.asdict(origin), indent=1, ensure_ascii=False)
-            write_text(self.folder / _ORIGIN_NAME, text + "\n")
+        if not same or found != origin:
+            self.sign(origin)
+
+    def sign(self, origin: Origin) -> None:
+        """Write down what the results are made from.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        text = json.dumps(dataclasses.asdict(origin), indent=1, ensure_ascii=False)
+        write_text(self.folder / _ORIGIN_NAME, text + "\n")
 
     def done(self) -> set[int]:
         """Positions of the frames whose results are here and whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from fringemap.batch.work import (
     Job,
     Open,
     Opened,
+    Sign,
     Write,
     close_series,
     do_task,
@@ -23,6 +25,7 @@ from fringemap.batch.work import (
     failure_of,
     guarded,
     open_input,
+    sign_input,
     write_input,
 )
 from fringemap.errors import FringemapError, OutputError, ReadError, SettingsError, WorkerError
@@ -248,6 +251,8 @@ class _Frames:
 
     opened: Opened
     left: int
+    signing: bool
+    """Whether the input is being read through for its fingerprint."""
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -271,12 +276,22 @@ class _Ledger:
             return self._after_frame(task, done)
         job = _job(task)
         value = done.value if done.error is None else failed_input(job.path, _named(job.path, done.error))
+        if isinstance(task, Sign):
+            return self._after_signing(task, value)
         return self._after_opening(value) if isinstance(value, Opened) else self._end(job, value)
 
     def _after_opening(self, opened: Opened) -> Iterable[Any]:
-        frames = self._frames[opened.job.number] = _Frames(opened, len(opened.missing))
+        frames = self._frames[opened.job.number] = _Frames(opened, len(opened.missing), not opened.signed)
         self._tell(frames)
-        return [Write(opened, ())] if not frames.left else opened.tasks()
+        first = [Sign(opened)] if frames.signing else []
+        return itertools.chain(first, opened.tasks(), _end_of(frames))
+
+    def _after_signing(self, task: Sign, value: Opened | InputResult) -> Iterable[Any]:
+        frames = self._frames[task.opened.job.number]
+        frames.signing = False
+        if isinstance(value, Opened):
+            frames.opened = value
+        return _end_of(frames)
 
     def _after_frame(self, task: Analyze, done: Done) -> Iterable[Any]:
         frames, path = self._frames[task.job.number], task.job.path
@@ -285,7 +300,7 @@ class _Ledger:
             frames.failures.append(failure)
         frames.left -= 1
         self._tell(frames)
-        return () if frames.left else [Write(frames.opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
+        return _end_of(frames)
 
     def _end(self, job: Job, result: InputResult) -> Iterable[Any]:
         self._results[job.number] = result
@@ -300,12 +315,19 @@ class _Ledger:
             self._progress(opened.job.folder.name, opened.n_frames - frames.left, opened.n_frames)
 
 
+def _end_of(frames: _Frames) -> Iterable[Any]:
+    """Write the files when nothing else is left to do; an input that could not be read through fails there."""
+    if frames.left or frames.signing:
+        return ()
+    return [Write(frames.opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
+
+
 def _named(path: Path, error: Exception) -> Exception:
     return WorkerError(f"{path.name}: {error}") if isinstance(error, WorkerError) else error
 
 
 def _job(task: Task) -> Job:
-    return task.opened.job if isinstance(task, Write) else task.job
+    return task.opened.job if isinstance(task, Sign | Write) else task.job
 
 
 def _number(task: Task) -> float:
@@ -354,6 +376,7 @@ def analyze_input(
         opened = open_input(Job(0, path, folder, settings, origin, threads), truth=truth, watch=watch)
         if isinstance(opened, InputResult):
             return opened
+        opened = sign_input(opened)
         failures = [f for task in opened.tasks() if (f := do_task(task)) is not None]
         return write_input(opened, failures, truth=truth, watch=watch)
 

@@ -6,6 +6,7 @@ goes into the journal; when all are there, they are read in their order and the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fringemap.batch.journal import Journal, Origin, fingerprint, read_origin
+from fringemap.batch.journal import Journal, Origin, earlier_origins, fingerprint, read_origin
 from fringemap.batch.read_ahead import read_ahead
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
 from fringemap.io import read, read_calibration, sha256
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESUME_HINT = "then repeat the run with --resume"
+_MARK = "unread "
+"""Begins what stands in place of the fingerprint of an input that nobody has read through yet."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Opened:
     job: Job
     n_frames: int
     origin: Origin
+    """With the fingerprint of the input, or with a mark in its place until ``Sign`` is done."""
     stamp: tuple[tuple[str, int, int], ...]
     """Name, size and time of change of its files."""
     missing: tuple[int, ...]
@@ -100,9 +104,22 @@ class Opened:
     series: Mapping[str, Any]
     """What the record of the run says of it."""
 
+    @property
+    def signed(self) -> bool:
+        """Whether the fingerprint of the input is known."""
+        return not self.origin.input_sha256.startswith(_MARK)
+
     def tasks(self) -> Iterator[Analyze]:
         """Make a task of each frame to be analysed."""
-        return (Analyze(self.job, position, self.origin.input_sha256) for position in self.missing)
+        mark = _mark_of(self.stamp)
+        return (Analyze(self.job, position, mark) for position in self.missing)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Task: take the fingerprint of an input beside its first frames. Gives ``Opened`` with it."""
+
+    opened: Opened
 
 
 @dataclass(frozen=True)
@@ -111,8 +128,8 @@ class Analyze:
 
     job: Job
     position: int
-    input_sha256: str
-    """Of the input when it was opened. No more of ``Opened``: that grows with the series, and there are many tasks."""
+    mark: str
+    """Of the input's stamp when it was opened. No more of ``Opened``: that grows with the series."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,7 @@ class Write:
     failures: tuple[Failure, ...]
 
 
-Task = Open | Analyze | Write
+Task = Open | Sign | Analyze | Write
 
 
 def do_task(task: Task) -> Any:
@@ -131,6 +148,8 @@ def do_task(task: Task) -> Any:
     match task:
         case Open(job):
             return guarded(job.path, lambda: open_input(job))
+        case Sign(opened):
+            return guarded(opened.job.path, lambda: sign_input(opened))
         case Analyze():
             return _analyze_into_journal(task)
         case Write(opened, failures):
@@ -180,17 +199,35 @@ def open_input(
     stamp = stamp_of(job.path)
     with read(job.path, settings=job.settings.read) as series:
         require_scale(series, job.settings)
-        origin = replace(job.origin, input_sha256=sha256(job.path))
+        unsigned = replace(job.origin, input_sha256=_mark_of(stamp))
+        # A long input is read through beside its first frames, unless results of an earlier run may be those of it.
+        at_once = len(series) == 1 or (job.resume and bool(earlier_origins(job.folder)))
+        origin = replace(unsigned, input_sha256=sha256(job.path)) if at_once else unsigned
         finished = _finished_before(job, origin) if job.resume else None
         if finished is not None:
             return finished
         journal = Journal(job.folder)
-        journal.begin(origin, keep=job.resume)
+        journal.begin(origin, keep=job.resume, unsigned=unsigned)
         missing = sorted(set(range(len(series))) - journal.done())
         opened = Opened(job, len(series), origin, stamp, tuple(missing), _described(series))
         if len(series) > 1 or not missing or job.keep_frames:
             return opened
         return _write(opened, _watched(_analyze_frames(opened, series), watch), truth)
+
+
+def sign_input(opened: Opened) -> Opened:
+    """Take the fingerprint of an input, and put it to the results of its frames.
+
+    Raises
+    ------
+    FringemapError
+        The input cannot be read, or its folder cannot be written.
+    """
+    if opened.signed:
+        return opened
+    origin = replace(opened.origin, input_sha256=sha256(opened.job.path))
+    Journal(opened.job.folder).sign(origin)
+    return replace(opened, origin=origin)
 
 
 def write_input(
@@ -210,6 +247,7 @@ def write_input(
         The input has changed since it was opened.
     """
     close_series()
+    opened = sign_input(opened)
     return _write(opened, _watched(_from_journal(opened, failures), watch), truth)
 
 
@@ -279,7 +317,7 @@ def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult
 def _analyze_into_journal(task: Analyze) -> Failure | None:
     job = task.job
     try:
-        result = _analyzed(job, _open_series(job, task.input_sha256), task.position)
+        result = _analyzed(job, _open_series(job, task.mark), task.position)
         Journal(job.folder).save(task.position, result)
     except Exception as error:  # see above
         return failure_of(job.path, task.position, error)
@@ -314,8 +352,8 @@ _open = threading.local()
 """The series that this thread has open: to open a large file anew takes longer than to read one of its frames."""
 
 
-def _open_series(job: Job, input_sha256: str) -> FrameSeries:
-    key = (job.path, job.settings.read, input_sha256)
+def _open_series(job: Job, mark: str) -> FrameSeries:
+    key = (job.path, job.settings.read, mark)
     if getattr(_open, "key", None) != key:
         close_series()
         _open.series, _open.key = read(job.path, settings=job.settings.read), key
@@ -343,6 +381,10 @@ def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
         return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file())
     except OSError as error:
         raise ReadError(f"{path} does not exist; check the name") from error
+
+
+def _mark_of(stamp: tuple[tuple[str, int, int], ...]) -> str:
+    return _MARK + hashlib.sha256(repr(stamp).encode()).hexdigest()
 
 
 def require_scale(series: FrameSeries, settings: AnalysisSettings | None = None) -> None:
