@@ -107,7 +107,8 @@ def estimate_drift(frames: Iterable[FrameSummary], *, window: int = 6) -> Drift:
 def _whitened(image: Image) -> Array:
     """Transform of the tapered image, each frequency with modulus at most 1."""
     spectrum: Array = scipy.fft.rfft2((image - _plane(image)) * _tapers(image.shape))
-    power = spectrum.real**2 + spectrum.imag**2
+    power = spectrum.real**2
+    power += spectrum.imag**2
     # Blurring left nothing at the highest frequencies: there the noise of rounding must not count as much as signal.
     n_strong = max(power.size // 20, 1)
     floor = 1e-4 * float(np.median(np.partition(power.ravel(), -n_strong)[-n_strong:])) + 1e-30
@@ -155,30 +156,46 @@ def _vertex(line: Array, k: int) -> float:
 
 def _correct(first: Image, second: Image, shift: FloatArray) -> FloatArray:
     """Lay the second frame on the first and compare again: tapers that lie elsewhere draw the peak towards zero."""
+    laid: _Laid | None = None
     for _ in range(_CORRECTIONS):
         whole = np.rint(shift).astype(int)
-        here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(whole, first.shape, strict=True))
-        there = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(whole, first.shape, strict=True))
-        common = first[there]
-        if min(common.shape) < _LEAST_OVERLAP_PX:
+        if np.min(np.subtract(first.shape, np.abs(whole))) < _LEAST_OVERLAP_PX:
             return shift
-        moved = _move(second[here], whole - shift)
-        rest, peak = correlate(_whitened(common), _whitened(moved), common.shape)
+        if laid is None or np.any(laid.whole != whole):
+            laid = _lay(first, second, whole)
+        rest, peak = correlate(laid.first, _whitened(_move(laid, whole - shift)), laid.shape)
         if peak < LEAST_PEAK or np.abs(rest).max() > _MOST_CORRECTION_PX:
             return shift
         shift = shift + rest
     return shift
 
 
-def _move(image: Image, shift: FloatArray) -> Image:
-    """Shift an image by a part of a pixel; exact, since nothing in it is as fine as its pixels."""
-    rows, cols = image.shape
+@dataclass(frozen=True)
+class _Laid:
+    """What two frames have in common, one laid on the other by whole pixels."""
+
+    whole: IntArray
+    shape: tuple[int, ...]
+    first: Array
+    """Whitened spectrum of the part of the first frame."""
+    second: Array
+    """Spectrum of that of the second."""
+
+
+def _lay(first: Image, second: Image, whole: IntArray) -> _Laid:
+    here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(whole, first.shape, strict=True))
+    there = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(whole, first.shape, strict=True))
+    return _Laid(whole, first[there].shape, _whitened(first[there]), scipy.fft.rfft2(second[here]))
+
+
+def _move(laid: _Laid, shift: FloatArray) -> Image:
+    """Shift the second frame by a part of a pixel; exact, since nothing in it is as fine as its pixels."""
+    rows, cols = laid.shape
     ramps = [
         np.exp(-2j * np.pi * s * frequency).astype(np.complex64)
         for s, frequency in zip(shift, (np.fft.fftfreq(rows), np.fft.rfftfreq(cols)), strict=True)
     ]
-    spectrum = scipy.fft.rfft2(image) * ramps[0][:, None] * ramps[1]
-    moved: Image = scipy.fft.irfft2(spectrum, s=image.shape)
+    moved: Image = scipy.fft.irfft2(laid.second * ramps[0][:, None] * ramps[1], s=laid.shape)
     return moved
 
 
