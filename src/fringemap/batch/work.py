@@ -13,7 +13,6 @@ import threading
 import traceback
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from fringemap.records import FrameResult
 from fringemap.report import Failure, write_results
 from fringemap.report.lines import name_probabilities, summarise
 from fringemap.report.results import PAGE_NAME
-from fringemap.report.run import RUN_NAME
+from fringemap.report.run import RUN_NAME, version_of
 from fringemap.spots.model import load_model
 
 if TYPE_CHECKING:
@@ -469,5 +468,5 @@ def _provenance(opened: Opened) -> dict[str, Any]:
         **_calibration(opened),
         **_model(opened),
         "series": opened.series,
-        "versions": {name: version(name) for name in ("numpy", "scipy", "gemmi", "rosettasciio")},
+        "versions": {name: version_of(name) for name in ("numpy", "scipy", "gemmi", "rosettasciio")},
     }

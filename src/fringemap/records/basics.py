@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,7 @@ FLAG_MEANING: Mapping[Flag, str] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def flag_names(flags: int) -> str:
     """Names of the flags that are set, lower case, joined by a semicolon; empty if none."""
     return ";".join(name.lower() for name, flag in Flag.__members__.items() if flag and flags & flag)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fringemap.records import UNKNOWN, FrameResult, Scale
@@ -21,7 +20,7 @@ from fringemap.report.lines import (
     summarise,
 )
 from fringemap.report.maps import write_maps
-from fringemap.report.run import RUN_NAME, write_run_json
+from fringemap.report.run import RUN_NAME, version_of, write_run_json
 from fringemap.report.series_results import SeriesWriter
 from fringemap.report.tables import Cell, Failure, write_phases_csv, write_profile_csv, write_spots_csv
 from fringemap.settings import SeriesSettings
@@ -160,7 +159,7 @@ def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any], follower: 
     name = str(provenance.get("input", folder.name))
     summary = summarise(name, seen.lines, seen.failures, seen.scale)
     made = {
-        "fringemap": version("fringemap"),
+        "fringemap": version_of("fringemap"),
         "status": summary["status"],
         "summary": summary,
         "frames": all_statuses(seen.lines, seen.failures),

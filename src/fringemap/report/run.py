@@ -7,7 +7,8 @@ import enum
 import json
 import math
 from collections import Counter
-from importlib.metadata import version
+from functools import lru_cache
+from importlib import metadata
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -37,6 +38,12 @@ _FIRST_KEYS = (
     "warnings",
     "seconds",
 )
+
+
+@lru_cache(maxsize=8)
+def version_of(package: str) -> str:
+    """Version of a package; to find it on disk takes a millisecond, which counts where inputs are many."""
+    return metadata.version(package)
 
 
 def write_run_json(path: Path, run: Mapping[str, Any]) -> None:
@@ -103,7 +110,7 @@ def write_index(path: Path, runs: Iterable[Mapping[str, Any]], *, title: str = "
     """
     entries = [_index_entry(path.parent, run) for run in runs]
     values = {
-        "version": version("fringemap"),
+        "version": version_of("fringemap"),
         "title": title,
         "headline": _index_headline(entries),
         "runs": entries,
