@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 # More single pixels than this share of a frame are no defects but its signal: a frame of counted electrons.
 _MOST_HOT = 1e-4
+# Far below any Laplacian but that of the zero frequency, and still a normal 32-bit number.
+_TINY = 1e-30
+# Pixels that tell the spread of a frame, and the noise of its pixels: to a percent.
+_SAMPLE = 2**15
 # Rows that are searched for extreme values at a time: they stay in the processor's cache.
 _SEARCHED_ROWS = 64
 
@@ -83,16 +87,18 @@ def _row_extremes(image: Image, workers: int) -> tuple[Image, Image]:
 
 
 def _robust_centre(image: Image) -> tuple[float, float]:
-    step = max(1, round((image.size / 65536) ** 0.5))
-    low, middle, high = np.percentile(image[::step, ::step], [15.87, 50.0, 84.13])
-    return float(middle), max(float(high - low) / 2, 1e-30)
+    step = max(1, round((image.size / _SAMPLE) ** 0.5))
+    # Sorted: quicker than selecting.
+    rising = np.sort(image[::step, ::step], axis=None)
+    low, middle, high = (float(rising[round(share * (len(rising) - 1))]) for share in (0.1587, 0.5, 0.8413))
+    return middle, max((high - low) / 2, 1e-30)
 
 
 def _pixel_noise(image: Image) -> float:
     """Standard deviation of what differs between neighbouring pixels."""
-    step = max(1, image.size // 2**17)
-    rows = image[::step]
-    return float(np.median(np.abs(np.diff(rows, axis=1)))) * 1.4826 / 2**0.5
+    rows = image[:: max(1, image.size // 2**17)]
+    differences = np.diff(rows, axis=1).ravel()
+    return float(np.median(np.abs(differences[:: max(1, len(differences) // _SAMPLE)]))) * 1.4826 / 2**0.5
 
 
 def _neighbours(image: Image, rows: Array, cols: Array) -> Array:
@@ -212,7 +218,6 @@ def smooth_part(top_bottom: Array, left_right: Array, rows: Array, cols: Array, 
     """
     row_angle, col_angle = (2 * np.pi / n * bins for bins, n in zip((rows, cols), frame_shape, strict=True))
     laplacian = _laplacian(row_angle)[..., :, None] + _laplacian(col_angle)[..., None, :]
-    laplacian[laplacian == 0] = 1.0
     by_row, by_col = ((1 - np.exp(1j * angle)).astype(np.complex64) for angle in (row_angle, col_angle))
     part: Array = by_row[..., :, None] * top_bottom[..., None, :] + left_right[..., :, None] * by_col[..., None, :]
     part *= 1.0 / laplacian
@@ -244,17 +249,15 @@ class _Factors:
 
 
 def _laplacian(angle: Array) -> NDArray[np.float32]:
-    """2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero."""
-    laplacian: NDArray[np.float32] = (-4 * np.sin(angle / 2) ** 2).astype(np.float32)
+    """2 cos a - 2 = -4 sin²(a / 2), without the cancellation near zero; never 0, as it is divided by."""
+    laplacian: NDArray[np.float32] = np.minimum(-4 * np.sin(angle / 2) ** 2, -_TINY).astype(np.float32)
     return laplacian
 
 
 def _product(by_row: _Factors, by_col: _Factors) -> NDArray[np.float32]:
     """Smooth part, real and imaginary parts in turn; (rows, 2 columns)."""
     part: NDArray[np.float32] = by_row.sums @ by_col.sums
-    laplacian = by_row.laplacian + by_col.laplacian
-    laplacian[laplacian == 0] = 1.0
-    part /= laplacian
+    part /= by_row.laplacian + by_col.laplacian
     return part
 
 
