@@ -7,23 +7,23 @@ from the medians of a polar grid: a spot fills a small part of its cell and lift
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
 import scipy.special
 
-from fringemap.spectrum.axes import bin_size, frequency_axes
+from fringemap.spectrum.axes import bin_size, do_each, frequency_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from fringemap.records import Array, Image, Scale
+    from fringemap.records import Array, Image, IntArray, Scale
     from fringemap.spectrum.axes import Part
 
 # Sectors of the half plane: six degrees follow astigmatic Thon rings, and hold enough bins beyond the first few rings.
@@ -34,12 +34,13 @@ _LEVELS_BELOW = 12
 _N_LEVELS = 26
 # Rows of bins whose levels are counted: all of those near the centre, and about so many over the whole height.
 _ROWS_NEAR = 128
-_ROWS_ENOUGH = 800
+_ROWS_ENOUGH = 500
+# The first guess comes from these rows next to the centre and from about so many others.
+_GUESS_NEAR, _GUESS_ROWS = 32, 64
 # Rows that are counted at a time: their levels stay in the processor's cache.
-_COUNTED_ROWS = 128
-# Cells are pooled over this many rings, and over as few sectors as hold enough bins for a trustworthy median that a
+_COUNTED_ROWS = 256
+# Cells are pooled over three rings, and over as few sectors as hold enough bins for a trustworthy median that a
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
-_POOLED_RINGS = 3
 _POOLED_SECTORS = (3, 7, 13)
 _ENOUGH_BINS = 200
 _OWN_RING_BINS = 1000
@@ -60,13 +61,16 @@ _TINY = np.float32(1e-30)
 class PolarGrid:
     """Which ring and which sector of the half plane each bin of a half spectrum lies in."""
 
-    ring: NDArray[np.int16]
-    """Half-spectrum shape. A ring is as wide as a bin of the coarser axis."""
     cell: NDArray[np.int32]
-    """ring x number of sectors + sector."""
+    """ring x number of sectors + sector; half-spectrum shape."""
     n_rings: int
     ring_width: float
-    """[1/Å]."""
+    """[1/Å]; a ring is as wide as a bin of the coarser axis."""
+
+    def ring(self, rows: IntArray, cols: IntArray | slice) -> NDArray[np.int32]:
+        """Rings of some bins."""
+        ring: NDArray[np.int32] = self.cell[rows, cols] // np.int32(_N_SECTORS)
+        return ring
 
 
 @lru_cache(maxsize=2)
@@ -78,15 +82,14 @@ def polar_grid(frame_shape: tuple[int, int], scale: Scale, part: Part) -> PolarG
     gy, gx = (axis.astype(np.float32) for axis in frequency_axes(frame_shape, scale))
     width = max(bin_size(frame_shape, scale))
     shape = (len(gy), len(gx))
-    ring, cell = np.zeros(shape, np.int16), np.zeros(shape, np.int32)
+    cell = np.zeros(shape, np.int32)
     for rows, cols in part.blocks():
         y, x = _true(gy[rows, None], gx[cols], scale.shear)
-        ring[rows, cols] = np.sqrt(y * y + x * x) * np.float32(1 / width) + np.float32(0.5)
+        ring = (np.sqrt(y * y + x * x) * np.float32(1 / width) + np.float32(0.5)).astype(np.int32)
         fraction = np.arctan2(y, x) * np.float32(_N_SECTORS / np.pi) + np.float32(_N_SECTORS / 2)
-        np.multiply(ring[rows, cols], _N_SECTORS, out=cell[rows, cols], dtype=np.int32)
-        cell[rows, cols] += np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
+        cell[rows, cols] = ring * _N_SECTORS + np.minimum(fraction, _N_SECTORS - 1).astype(np.int32)
     corner = np.hypot(*_true(abs(gy[part.last_row]), gx[part.n_cols - 1], abs(scale.shear)))
-    return PolarGrid(ring, cell, int(corner / width + 1.5), width)
+    return PolarGrid(cell, int(corner / width + 1.5), width)
 
 
 def _true(y: Array, x: Array, shear: float) -> tuple[Array, Array]:
@@ -121,12 +124,12 @@ def estimate_background(
     what chance makes (empirical Bayes), so that an isotropic spectrum gets an isotropic background with little error of
     its own. The median of the gamma law turns medians into means.
     """
-    grid = polar_grid(frame_shape, scale, part)
-    guess = _guess_rings(power, grid, part, workers)
-    counts = _count_levels(power, grid, part, guess, workers)
-    cells = _median_of_cells(counts, noise_shape)
+    grid, sample = polar_grid(frame_shape, scale, part), _sample_of(frame_shape, scale, part)
+    guess = _guess_rings(power, sample)
+    counts = _count_levels(power, sample, guess, workers)
+    cells = _median_of_cells(counts, guess, noise_shape)
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
-    table = np.exp(cells + guess[:, None] - np.log(median_of_law)).astype(np.float32)
+    table = np.exp(cells - np.log(median_of_law)).astype(np.float32)
     background = np.empty_like(power)
     background[:, part.n_cols :] = 1.0
     background[part.last_row + 1 : max(part.n_rows - part.last_row, part.last_row + 1), : part.n_cols] = 1.0
@@ -137,40 +140,50 @@ def estimate_background(
     return background
 
 
-def _guess_rings(power: Image, grid: PolarGrid, part: Part, workers: int = 1) -> Array:
-    """Mean log power of each ring, from a sample of rows: good to a factor of two; (n_rings,)."""
-    rows, n_cols = part.rows(), part.n_cols
+@dataclass(frozen=True)
+class _Sample:
+    """Bins whose levels are counted: all in the columns of the part, of some rows."""
 
-    def add_up(some: NDArray[np.int64]) -> tuple[Array, ...]:
-        ring = grid.ring[some, :n_cols].astype(np.int64).ravel()
-        log_power = np.log(np.maximum(power[some, :n_cols], _TINY))
-        return tuple(np.bincount(ring, weights, grid.n_rings) for weights in (None, log_power.ravel()))
+    rows: NDArray[np.int64]
+    """All rows near the centre, where rings hold few bins, and every few of the others where there are very many."""
+    n_rings: int
+    group: int
+    """So many rings have the counters of their sectors in common."""
+    first_of_ring: NDArray[np.int32]
+    """Where the counters of each bin's ring begin; (n_rows, n_cols)."""
+    first_of_sector: NDArray[np.int32]
+    """Where those of its sector begin."""
 
-    n, total = _summed(add_up, rows[:: max(1, len(rows) // 512)], workers)
+    def cut(self, power: Image, some: slice | IntArray) -> Image:
+        """Power of some of the sampled rows, a copy."""
+        return power[self.rows[some], : self.first_of_ring.shape[1]]
+
+
+# The same for all frames of a series.
+@lru_cache(maxsize=2)
+def _sample_of(frame_shape: tuple[int, int], scale: Scale, part: Part) -> _Sample:
+    grid, row = polar_grid(frame_shape, scale, part), part.rows()
+    step = max(1, round(len(row) / _ROWS_ENOUGH))
+    near = np.minimum(row, part.n_rows - row) < _ROWS_NEAR
+    rows = row[near | (row % step == 0)]
+    group = -(-grid.n_rings // _MOST_GROUPS)
+    ring, sector = np.divmod(grid.cell[rows, : part.n_cols], np.int32(_N_SECTORS))
+    return _Sample(rows, grid.n_rings, group, ring * _N_LEVELS, (ring // group * _N_SECTORS + sector) * _N_LEVELS)
+
+
+def _guess_rings(power: Image, sample: _Sample) -> Array:
+    """Mean log power of each ring, from some of the sample: good to a factor of two; (n_rings,)."""
+    step = max(1, len(sample.rows) // _GUESS_ROWS)
+    row = np.arange(len(sample.rows))
+    some = np.flatnonzero((np.minimum(row, row[::-1]) < _GUESS_NEAR) | (row % step == 0))
+    ring = sample.first_of_ring[some].ravel() // _N_LEVELS
+    log_power = np.log(np.maximum(sample.cut(power, some), _TINY)).ravel()
+    n, total = (np.bincount(ring, weights, sample.n_rings) for weights in (None, log_power))
     # The zero frequency is empty; its ring follows the next.
     known = np.flatnonzero(n)[1:]
-    guess = np.interp(np.arange(grid.n_rings), known, total[known] / n[known])
+    guess = np.interp(np.arange(sample.n_rings), known, total[known] / n[known])
     smooth: Array = scipy.ndimage.median_filter(guess, size=5, mode="nearest")
     return smooth
-
-
-def _summed(
-    add_up: Callable[[NDArray[np.int64]], tuple[Array, ...]], rows: NDArray[np.int64], workers: int
-) -> list[Array]:
-    """Sums over some rows, worked out for so many at a time as fit into the processor's cache."""
-    blocks = np.array_split(rows, max(1, len(rows) // _COUNTED_ROWS))
-    if workers == 1:
-        return _added(map(add_up, blocks))
-    with ThreadPoolExecutor(workers) as pool:
-        return _added(pool.map(add_up, blocks))
-
-
-def _added(parts: Iterator[tuple[Array, ...]]) -> list[Array]:
-    sums = list(next(parts))
-    for part in parts:
-        for total, more in zip(sums, part, strict=True):
-            total += more
-    return sums
 
 
 @dataclass(frozen=True)
@@ -185,57 +198,74 @@ class _Counts:
     """Rings in a group."""
 
 
-def _count_levels(power: Image, grid: PolarGrid, part: Part, guess: Array, workers: int = 1) -> _Counts:
+def _count_levels(power: Image, sample: _Sample, guess: Array, workers: int = 1) -> _Counts:
     """Count the levels in rings and in sectors apart: a table of both would be longer than the list of bins."""
-    group = -(-grid.n_rings // _MOST_GROUPS)
-    # Where the counters of each cell's group begin.
-    sector = np.arange(grid.n_rings)[:, None] // group * _N_SECTORS + np.arange(_N_SECTORS)
-    first = sector.ravel() * _N_LEVELS
-    n_rings, n_sectors = grid.n_rings * _N_LEVELS, int(first[-1]) + _N_LEVELS
-    offset = (guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32)
+    n_rings, n_sectors = sample.n_rings * _N_LEVELS, -(-sample.n_rings // sample.group) * _N_SECTORS * _N_LEVELS
+    offset = np.repeat((guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32), _N_LEVELS)
 
-    def add_up(rows: NDArray[np.int64]) -> tuple[Array, ...]:
-        ring = grid.ring[rows, : part.n_cols].astype(np.int64)
-        level = _levels(power[rows, : part.n_cols], offset.take(ring))
-        ring *= _N_LEVELS
-        ring += level
-        level += first.take(grid.cell[rows, : part.n_cols])
-        return np.bincount(ring.ravel(), None, n_rings), np.bincount(level.ravel(), None, n_sectors)
+    rings, sectors = np.zeros(n_rings, np.int64), np.zeros(n_sectors, np.int64)
 
-    rings, sectors = (found.astype(np.float32) for found in _summed(add_up, _sampled_rows(part), workers))
-    return _Counts(rings.reshape(-1, _N_LEVELS), sectors.reshape(-1, _N_SECTORS, _N_LEVELS), group)
+    def count(start: int) -> None:
+        some = slice(start, start + _COUNTED_ROWS)
+        first = sample.first_of_ring[some]
+        level = _levels(sample.cut(power, some), offset.take(first))
+        in_rings = np.bincount((level + first).ravel(), None, n_rings)
+        level += sample.first_of_sector[some]
+        in_sectors = np.bincount(level.ravel(), None, n_sectors)
+        with adding:
+            np.add(rings, in_rings, out=rings)
+            np.add(sectors, in_sectors, out=sectors)
+
+    adding = Lock()
+    do_each(count, range(0, len(sample.rows), _COUNTED_ROWS), workers=workers)
+    rings, sectors = rings.astype(np.float32), sectors.astype(np.float32)
+    return _Counts(rings.reshape(-1, _N_LEVELS), sectors.reshape(-1, _N_SECTORS, _N_LEVELS), sample.group)
 
 
-def _levels(power: Image, offset: Image) -> NDArray[np.int64]:
-    """Step of log power that each bin lies in, counted from its offset."""
-    level = np.log(np.maximum(power, _TINY))
+def _levels(power: Image, offset: Image) -> NDArray[np.int32]:
+    """Step of log power that each bin lies in, counted from its offset; ``power`` is written over."""
+    with np.errstate(divide="ignore"):
+        level = np.log(power, out=power)
     level *= np.float32(_STEPS_PER_E)
     level -= offset
-    return np.clip(level, 0, _N_LEVELS - 1, out=level).astype(np.int64)
+    return np.clip(level, 0, _N_LEVELS - 1, out=level).astype(np.int32)
 
 
-def _sampled_rows(part: Part) -> NDArray[np.int64]:
-    """All rows near the centre, where rings hold few bins, and every few of the others where there are very many."""
-    row = part.rows()
-    step = max(1, round(len(row) / _ROWS_ENOUGH))
-    near = np.minimum(row, part.n_rows - row) < _ROWS_NEAR
-    sampled: NDArray[np.int64] = row[near | (row % step == 0)]
-    return sampled
-
-
-def _median_of_cells(counts: _Counts, noise_shape: float) -> Array:
-    """Median log power of each cell over the guess, drawn towards its ring's; (n_rings, n_sectors)."""
-    ring_median, _ = _median_of_levels(_pool(counts.rings, _POOLED_RINGS, axis=0, mode="nearest"))
-    own_median, n = _median_of_levels(counts.rings)
-    # Thon rings can be as fine as a few bins: a ring with enough bins speaks for itself.
-    ring_median = np.where(n > _OWN_RING_BINS, own_median, ring_median)
-    departure = _shrunk_departure(_pool(counts.sectors, _POOLED_RINGS, axis=0, mode="nearest"), noise_shape)
-    median: Array = ring_median[:, None] + np.repeat(departure, counts.group, axis=0)[: len(ring_median)]
+def _median_of_cells(counts: _Counts, guess: Array, noise_shape: float) -> Array:
+    """Median log power of each cell, drawn towards its ring's; (n_rings, n_sectors)."""
+    departure = _shrunk_departure(_pool_rings(counts.sectors), noise_shape)
+    median: Array = _course(counts, guess)[:, None] + np.repeat(departure, counts.group, axis=0)[: len(guess)]
     return median
 
 
-def _pool(counts: Array, width: int, *, axis: int, mode: str) -> Array:
-    pooled: Array = scipy.ndimage.uniform_filter1d(counts, width, axis=axis, mode=mode) * width
+def _course(counts: _Counts, guess: Array) -> Array:
+    """Median log power of each ring, together with its neighbours' where it has few bins; (n_rings,).
+
+    Medians are averaged, not pooled: what is wrong with the guess for a ring would else be that ring's.
+    """
+    median, n = _median_of_levels(counts.rings)
+    # The zero frequency is empty.
+    n[0] = 0
+    median += guess
+    near = _pool_rings(n)
+    mean = np.where(near > 0, _pool_rings(n * median) / np.maximum(near, 1), guess)
+    # Thon rings can be as fine as a few bins: a ring with enough bins speaks for itself.
+    return np.where(n > _OWN_RING_BINS, median, mean)
+
+
+def _pool_rings(counts: Array) -> Array:
+    """Each ring together with the one before it and the one after it."""
+    wide = np.concatenate([counts[:1], counts, counts[-1:]])
+    pooled: Array = wide[:-2] + wide[1:-1] + wide[2:]
+    return pooled
+
+
+def _pool_sectors(counts: Array, width: int) -> Array:
+    """Each sector together with those around it; the half plane closes on itself: -90 and +90 degrees are one line."""
+    sector = np.arange(_N_SECTORS)
+    away = np.abs(sector[:, None] - sector)
+    together = np.minimum(away, _N_SECTORS - away) <= width // 2
+    pooled: Array = together.astype(np.float32) @ counts
     return pooled
 
 
@@ -245,7 +275,7 @@ def _shrunk_departure(counts: Array, noise_shape: float) -> Array:
     chance = _MEDIAN_VARIANCE / np.maximum(n * noise_shape, 1.0)
     spread = scipy.ndimage.median_filter(np.median(np.abs(departure), axis=1), _COMPARED_RINGS, mode="nearest")
     excess = np.maximum((1.4826 * spread[:, None]) ** 2 - np.median(chance, axis=1)[:, None], 0.0)
-    smooth = scipy.ndimage.uniform_filter1d(departure, _POOLED_RINGS, axis=0, mode="nearest")
+    smooth = scipy.ndimage.uniform_filter1d(departure, 3, axis=0, mode="nearest")
     shrunk: Array = smooth * excess / (excess + chance)
     return shrunk
 
@@ -259,22 +289,21 @@ def _departures(counts: Array) -> tuple[Array, Array]:
     for width in _POOLED_SECTORS:
         rings = np.flatnonzero(open_rings & (per_sector * width >= _ENOUGH_BINS))
         open_rings[rings] = False
-        # The half plane closes on itself: -90 and +90 degrees are the same line.
-        median, n[rings] = _median_of_levels(_pool(counts[rings], width, axis=1, mode="wrap"))
+        median, n[rings] = _median_of_levels(_pool_sectors(counts[rings], width))
         departure[rings] = np.where(n[rings] > 0, median - whole[rings, None], 0.0)
     return departure, n
 
 
 def _median_of_levels(counts: Array) -> tuple[Array, Array]:
     """Median of counted levels [e-folds over the guess], and the number counted; over the last axis."""
-    total = counts.sum(axis=-1)
     below = np.cumsum(counts, axis=-1)
-    half = total[..., None] / 2
-    level = np.argmax(below >= half, axis=-1)
-    inside = np.take_along_axis(counts, level[..., None], axis=-1)[..., 0]
-    above = np.take_along_axis(below, level[..., None], axis=-1)[..., 0]
-    within = 1.0 - (above - half[..., 0]) / np.maximum(inside, 1e-9)
-    median = (level + np.where(total > 0, within, 0.0) - _LEVELS_BELOW) / _STEPS_PER_E
+    total = below[..., -1]
+    half = total / 2
+    level = np.count_nonzero(below < half[..., None], axis=-1)
+    place = np.arange(total.size).reshape(total.shape) * counts.shape[-1] + level
+    above, inside = (numbers.ravel().take(place) for numbers in (below, counts))
+    within = 1.0 - (above - half) / np.maximum(inside, 1e-9)
+    median = (level + within - _LEVELS_BELOW) / _STEPS_PER_E
     return np.where(total > 0, median, 0.0), total
 
 

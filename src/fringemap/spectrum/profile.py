@@ -41,7 +41,7 @@ def sum_rings(diffractogram: Diffractogram) -> RingSums:
     grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
     rows = part.rows()
     rows = rows[:: max(1, len(rows) // _ROWS_ENOUGH)]
-    ring = grid.ring[rows, : part.n_cols].astype(np.int64).ravel()
+    ring = grid.ring(rows, slice(part.n_cols)).ravel()
     weights = (None, *(image[rows, : part.n_cols].ravel() for image in (diffractogram.power, diffractogram.background)))
     in_sample = np.zeros(part.n_rows, bool)
     in_sample[rows] = True
@@ -74,10 +74,12 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask, sums: RingSums 
     grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
     n, sums = grid.n_rings, sums or sum_rings(diffractogram)
     inside = np.flatnonzero(mask)
-    inside_ring, power, below = (
-        image.ravel()[inside] for image in (grid.ring, diffractogram.power, diffractogram.background)
-    )
     row, col = np.divmod(inside, mask.shape[1])
+    inside_ring, power, below = (
+        grid.ring(row, col),
+        diffractogram.power.ravel()[inside],
+        diffractogram.background.ravel()[inside],
+    )
     summed = sums.in_sample[row] & (col < part.n_cols)
 
     def less_masked(total: Array, weights: Array | None = None) -> Array:
