@@ -92,14 +92,6 @@ def test_averaging_n_frames_makes_the_gamma_law_of_shape_n(n, rng):
     assert scipy.stats.kstest(whitened, law.cdf).pvalue > 0.001
 
 
-def test_some_rows_and_columns_are_whitened_as_the_whole_is(rng):
-    diffractogram = compute_diffractogram(white_frame((40, 36), rng))
-    before = diffractogram.power.copy()
-    rows = np.array([3, 38, 0])
-    np.testing.assert_array_equal(whiten(diffractogram, rows=rows, n_cols=7), whiten(diffractogram)[rows, :7])
-    np.testing.assert_array_equal(diffractogram.power, before)
-
-
 def test_images_are_single_precision_and_the_frame_is_left_alone(rng):
     frame = white_frame((40, 36), rng)
     before = frame.image.copy()

@@ -206,15 +206,6 @@ def under_hann(diffractogram: Diffractogram) -> Diffractogram:
     )
 
 
-def whiten(diffractogram: Diffractogram, *, rows: IntArray | None = None, n_cols: int | None = None) -> Image:
-    """Power over background: mean 1, gamma-distributed where there is no spot.
-
-    Parameters
-    ----------
-    rows, n_cols
-        Only these rows, in this order, and the first so many columns; the whole half spectrum if left out.
-    """
-    if rows is None:
-        return diffractogram.power[:, :n_cols] / diffractogram.background[:, :n_cols]
-    power = diffractogram.power[rows, :n_cols]
-    return np.divide(power, diffractogram.background[rows, :n_cols], out=power)
+def whiten(diffractogram: Diffractogram) -> Image:
+    """Power over background: mean 1, gamma-distributed where there is no spot; the whole half spectrum."""
+    return diffractogram.power / diffractogram.background

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,6 @@ import scipy.fft
 import scipy.ndimage
 
 from fringemap.spectrum.axes import bin_size, read_block
-from fringemap.spectrum.diffractogram import whiten
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram, Frame, Image, Scale
@@ -50,12 +49,15 @@ def shown_spectrum(diffractogram: Diffractogram, *, d_min_angstrom: float) -> tu
     groups = np.arange(-last_row, last_row + 1).reshape(n_rows, factors[0])
     by_rows = np.empty((n_rows, last_col + 1), np.float32)
     for some in np.array_split(np.arange(n_rows), -(-n_rows // _GROUPS_AT_A_TIME)):
-        whitened = whiten(diffractogram, rows=groups[some].ravel(), n_cols=last_col + 1)
+        whitened = _whitened(diffractogram, (int(groups[some[0], 0]), 0), (groups[some].size, last_col + 1))
         whitened.reshape(*groups[some].shape, -1).max(axis=1, out=by_rows[some[0] : some[-1] + 1])
-    whole = np.concatenate([by_rows[::-1, :0:-1], by_rows], axis=1)
-    pooled = whole[:, :: factors[1]].copy()
-    for offset in range(1, factors[1]):
-        np.maximum(pooled, whole[:, offset :: factors[1]], out=pooled)
+    # Then columns, of one half: the other is its mirror image, and only the middle group holds bins of both.
+    beside = by_rows[:, : factors[1] // 2 + 1].max(axis=1)
+    middle = np.maximum(beside, beside[::-1])[:, None]
+    right = reduce(
+        np.maximum, [by_rows[:, k :: factors[1]] for k in range(factors[1] // 2 + 1, 3 * factors[1] // 2 + 1)]
+    )
+    pooled = np.concatenate([right[::-1, ::-1], middle, right], axis=1)
     picture = np.log10(np.maximum(pooled, np.float32(1e-3)))
     return _straightened(picture, ((last_row + 0.5) * step_y, (last_col + 0.5) * step_x), diffractogram.scale.shear)
 
@@ -82,12 +84,20 @@ def shown_block(
     """
     rows, cols = (n // factor for n in shape)
     whole = (rows * factor, cols * factor)
-    n_cols = diffractogram.frame_shape[1]
-    power = read_block(diffractogram.power, n_cols, start=first, shape=whole)
-    whitened = power / read_block(diffractogram.background, n_cols, start=first, shape=whole)
+    whitened = _whitened(diffractogram, first, whole)
     pooled = whitened.reshape(rows, factor, cols, factor).max(axis=(1, 3)) if factor > 1 else whitened
     shown: Image = np.log10(np.maximum(pooled, np.float32(1e-3)))
     return shown
+
+
+def _whitened(diffractogram: Diffractogram, first: tuple[int, int], shape: tuple[int, int]) -> Image:
+    """Power over background in a rectangle of the whole diffractogram."""
+    power, background = (
+        read_block(image, diffractogram.frame_shape[1], start=first, shape=shape)
+        for image in (diffractogram.power, diffractogram.background)
+    )
+    whitened: Image = power / background
+    return whitened
 
 
 def shown_limits(diffractogram: Diffractogram) -> tuple[int, int]:
@@ -149,10 +159,15 @@ def reduce_frame(image: Image, *, most_px: int = _MOST_PIXELS) -> Image:
     rows, cols = (n // factor for n in image.shape)
     if factor == 1:
         return image
-    # Summed along rows first: contiguous. A sum over short rows takes three times as long as one of strided slices.
-    by_rows = image[: rows * factor].reshape(rows, factor, -1).sum(axis=1)[:, : cols * factor]
-    reduced: Image = reduce(np.add, [by_rows[:, k::factor] for k in range(factor)])
-    return reduced * np.float32(1 / factor**2)
+    reduced = np.empty((rows, cols), np.float32)
+    for start in range(0, rows, _GROUPS_AT_A_TIME):
+        some = reduced[start : start + _GROUPS_AT_A_TIME]
+        block = image[start * factor : (start + len(some)) * factor].reshape(len(some), factor, -1)
+        # Summed along rows first: contiguous. A sum over short rows takes three times as long as one of strided slices.
+        by_rows = block.sum(axis=1)[:, : cols * factor]
+        reduce(partial(np.add, out=some), [by_rows[:, k::factor] for k in range(factor)])
+    reduced *= np.float32(1 / factor**2)
+    return reduced
 
 
 def paper_view(frame: Frame) -> Image:
