@@ -144,12 +144,12 @@ def test_shallow_basins_join_as_in_a_plain_loop(rng):
 
 
 def test_no_bin_found_means_no_peak(rng):
-    window = cut_window(flat_diffractogram(np.ones((64, 33)), (64, 64)), SpotSettings(d_min_angstrom=1.2), margin=4)
+    window = cut_window(flat_diffractogram(np.ones((64, 33)), (64, 64)), SpotSettings(d_min_angstrom=1.2))
     assert find_peaks(window, np.zeros(window.whitened.shape, bool)) == []
 
 
 def test_an_even_group_is_one_peak():
-    window = cut_window(flat_diffractogram(np.ones((64, 33)), (64, 64)), SpotSettings(d_min_angstrom=1.2), margin=4)
+    window = cut_window(flat_diffractogram(np.ones((64, 33)), (64, 64)), SpotSettings(d_min_angstrom=1.2))
     found = np.zeros(window.whitened.shape, bool)
     found[10:16, 12:20] = True
     assert len(find_peaks(window, found)) == 1
@@ -158,7 +158,7 @@ def test_an_even_group_is_one_peak():
 def test_two_humps_that_touch_are_two_merged_peaks():
     rows, cols = np.fft.fftfreq(128, 1 / 128)[:, None], np.arange(65)
     power = 1.0 + sum(50 * np.exp(-((rows - 20) ** 2 + (cols - c) ** 2) / 8) for c in (20, 32))
-    window = cut_window(flat_diffractogram(power, (128, 128)), SpotSettings(d_min_angstrom=1.2), margin=4)
+    window = cut_window(flat_diffractogram(power, (128, 128)), SpotSettings(d_min_angstrom=1.2))
     peaks = sorted(find_peaks(window, window.whitened > 3), key=lambda p: p.col)
     assert [p.merged for p in peaks] == [True, True]
     assert [(p.row, p.col) for p in peaks] == [pytest.approx((20, c), abs=0.3) for c in (20, 32)]

@@ -53,7 +53,7 @@ def find_plainly(window, laws):
 @pytest.mark.parametrize("windowed", [False, True])
 def test_the_blocks_are_those_that_a_plain_loop_finds(rng, windowed):
     diffractogram = flat_diffractogram(humps(rng), SHAPE)
-    window = cut_window(diffractogram, SpotSettings(d_min_angstrom=0.9), margin=16)
+    window = cut_window(diffractogram, SpotSettings(d_min_angstrom=0.9))
     found, laws = find_blocks(window, LEVELS, false_spots=FALSE_SPOTS, noise_shape=1.0, windowed=windowed)
     assert [law.side for law in laws] == list(LEVELS)
     assert found.any()

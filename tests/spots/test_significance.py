@@ -32,7 +32,7 @@ def window(rng):
     for p in PEAKS:
         power += p.height * np.exp(-0.5 * ((rows - p.row) ** 2 + (cols - p.col) ** 2) / (p.width / 2.355) ** 2)
     diffractogram = flat_diffractogram(power * rng.exponential(size=power.shape), SHAPE)
-    return cut_window(diffractogram, SpotSettings(d_min_angstrom=1.05), margin=16)
+    return cut_window(diffractogram, SpotSettings(d_min_angstrom=1.05))
 
 
 def brightest_plainly(peak, window, side):

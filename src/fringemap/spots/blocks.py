@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -90,9 +91,10 @@ def _sampled_means(grid: Image, side: int, step: int) -> Image:
     """Means of the blocks in every so many rows and columns."""
     if side == 1:
         return grid[::step, ::step]
-    upper, lower = (grid[k : grid.shape[0] - 1 + k : step] for k in (0, 1))
-    column = upper + lower
-    left, right = (column[:, k : grid.shape[1] - 1 + k : step] for k in (0, 1))
+    left, right = (
+        np.add(*(grid[r : grid.shape[0] - 1 + r : step, c : grid.shape[1] - 1 + c : step] for r in (0, 1)))
+        for c in (0, 1)
+    )
     means: Image = (left + right) * np.float32(0.25)
     return means
 
@@ -110,10 +112,14 @@ def _cells_of_bright_blocks(grid: Image, window: Window, law: Law, false_spots: 
     """
     per_test = np.log(false_spots / law.n_tests)
     limits = np.array([threshold(per_test, mean=m, shape=s) for m, s in zip(law.means, law.shapes, strict=True)])
-    rows, cols = _cells_above(grid, float(limits.min()))
+    lowest = float(limits.min())
+    rows, cols = _cells_above(grid, lowest)
     if law.side > 1:
         rows, cols = _blocks_around(rows, cols, grid.shape)
-    above = _block_means(grid, rows, cols, law.side) > limits[zone_of(window, *_middle(rows, cols, law.side))]
+    means = _block_means(grid, rows, cols, law.side)
+    bright = np.flatnonzero(means > np.float32(lowest))
+    rows, cols = rows[bright], cols[bright]
+    above = means[bright] > limits[zone_of(window, *_middle(rows, cols, law.side))]
     rows, cols = rows[above], cols[above]
     return (rows, cols) if law.side == 1 else _cells_of_blocks(rows, cols, grid.shape[1])
 
@@ -185,7 +191,8 @@ class _Sample:
 @lru_cache(maxsize=32)
 def _sample_of(layout: Layout, grid_shape: tuple[int, int], side: int) -> _Sample:
     shape = grid_shape if side == 1 else (grid_shape[0] - 1, grid_shape[1] - 1)
-    step = max(1, int((shape[0] * shape[1] / (_SAMPLE * _N_ZONES)) ** 0.5))
+    # Of blocks that overlap by half, every second one in both directions tells nearly all.
+    step = math.ceil((shape[0] * shape[1] / (_SAMPLE * _N_ZONES)) ** 0.5)
     rows, cols = (np.arange(0, n, step) for n in shape)
     row, col = _middle(rows[:, None], cols, side)
     g = layout.g_at(row, col)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.spectrum import bin_size, under_hann
+from fringemap.spectrum import under_hann
 from fringemap.spots.blocks import find_blocks
 from fringemap.spots.candidates import ranked
 from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.significance import score_peaks
-from fringemap.spots.window import cut_window
+from fringemap.spots.window import block_sides, cut_window, smallest_grain_width
 
 if TYPE_CHECKING:
     from fringemap.records import Diffractogram
@@ -52,39 +52,36 @@ def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) ->
     return look_by_law(diffractogram, settings)[0]
 
 
-def look_by_law(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[Candidates, Diffractogram]:
-    """Spots as of ``detect_classical``, and what they were seen in: under a window if a crystal fills the frame."""
-    found = _find_peaks(diffractogram, settings)
+def look_by_law(
+    diffractogram: Diffractogram, settings: SpotSettings, *, window: Window | None = None
+) -> tuple[Candidates, Diffractogram]:
+    """Spots as of ``detect_classical``, and what they were seen in: under a window if a crystal fills the frame.
+
+    Parameters
+    ----------
+    window
+        From ``cut_window``, if it is there already; bins are hidden in it for a while.
+    """
+    found = _find_peaks(diffractogram, settings, window or cut_window(diffractogram, settings))
     crowded = any(p.width < _FRAME_FILLING_BINS and p.height > _FRAME_FILLING_HEIGHT for p in found[0])
     if crowded and not diffractogram.windowed:
         diffractogram = under_hann(diffractogram)
-        found = _find_peaks(diffractogram, settings)
+        found = _find_peaks(diffractogram, settings, cut_window(diffractogram, settings))
     scores = score_peaks(*found, crowded=crowded)
     kept = np.flatnonzero(scores >= -np.log10(settings.false_spots))
     return ranked([found[0][i] for i in kept], scores[kept]), diffractogram
 
 
-def _find_peaks(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[list[Peak], Window, list[Law]]:
-    width = _smallest_grain_width(diffractogram, settings)
-    levels = _levels(diffractogram, width)
-    window = cut_window(diffractogram, settings, margin=2 * levels[-1])
+def _find_peaks(
+    diffractogram: Diffractogram, settings: SpotSettings, window: Window
+) -> tuple[list[Peak], Window, list[Law]]:
+    width = smallest_grain_width(diffractogram, settings)
     found, laws = find_blocks(
         window,
-        levels,
+        block_sides(diffractogram, settings),
         false_spots=settings.false_spots,
         noise_shape=diffractogram.noise_shape,
         windowed=diffractogram.windowed,
     )
     peaks = [peak for peak in keep_real_half(find_peaks(window, found)) if peak.width < _WIDEST * max(width, 2.0)]
     return drop_lobes(peaks), window, laws
-
-
-def _smallest_grain_width(diffractogram: Diffractogram, settings: SpotSettings) -> float:
-    """Full width at half maximum of the spots of the smallest grain [bins]."""
-    return 1.0 / (settings.min_grain_nm * 10.0) / min(bin_size(diffractogram.frame_shape, diffractogram.scale))
-
-
-def _levels(diffractogram: Diffractogram, width: float) -> tuple[int, ...]:
-    """Sides of the blocks [bins]: 1, 2, 4, ... up to twice the width of the spots of the smallest grain."""
-    largest = min(2 * width, min(diffractogram.frame_shape) / 16)
-    return tuple(2**level for level in range(int(np.log2(max(largest, 2.0))) + 1))

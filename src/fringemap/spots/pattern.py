@@ -21,6 +21,7 @@ import scipy.special
 
 from fringemap.errors import SettingsError
 from fringemap.spectrum import bin_size
+from fringemap.spectrum.axes import do_each
 from fringemap.spots.noise import independent_bins
 from fringemap.spots.window import cut_window
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from fringemap.records import Array, Diffractogram, FloatArray, Image, Mask
     from fringemap.settings import SpotSettings
+    from fringemap.spots.window import Window
 
 # The mean is taken over at least this many bins along each axis.
 _MEAN_SIDE = 5
@@ -74,7 +76,12 @@ class Pattern:
 
 
 def make_pattern(
-    diffractogram: Diffractogram, *, settings: SpotSettings, max_shape: tuple[int, int] = (1024, 512)
+    diffractogram: Diffractogram,
+    *,
+    settings: SpotSettings,
+    max_shape: tuple[int, int] = (1024, 512),
+    window: Window | None = None,
+    workers: int = 1,
 ) -> Pattern:
     """Half of a diffractogram around zero frequency, as scores against noise.
 
@@ -86,6 +93,10 @@ def make_pattern(
         The limits of d.
     max_shape
         Most rows and columns; an axis that would exceed them has a ``factor`` above 1.
+    window
+        From ``cut_window``, if it is there already.
+    workers
+        Threads.
 
     Returns
     -------
@@ -106,8 +117,7 @@ def make_pattern(
     is replaced by ``1.5 (1 + ln(z / 1.5))``, continuous with its slope: noise is left alone, 20 times the background
     gives 4.5, 10,000 times 8.3.
     """
-    most_cols = _factor(diffractogram.frame_shape[1] // 2 + 1, max_shape[1]) + 1
-    window = cut_window(diffractogram, settings, margin=max(most_cols, _MEAN_SIDE) // 2)
+    window = window or cut_window(diffractogram, settings)
     last_row, last_col = -window.layout.first_row, window.whitened.shape[1] - 1 + window.layout.first_col
     factor = _factor(2 * last_row + 1, max_shape[0]), _factor(last_col + 1, max_shape[1])
     half = _n_steps(last_row, factor[0]), _n_steps(last_col, factor[1])
@@ -117,9 +127,12 @@ def make_pattern(
             f"Only {last_row} x {last_col} bins lie above {settings.d_min_angstrom:g} Å; look for smaller d-spacings."
         )
     image = np.empty((2, 2 * half[0] + 1, half[1] + 1), np.float32)
-    for start in range(0, image.shape[1], _SLAB_ROWS):
+
+    def fill(start: int) -> None:
         slab = image[:, start : start + _SLAB_ROWS]
         _fill(slab, window.whitened, (first[0] + start * factor[0], first[1]), factor, diffractogram)
+
+    do_each(fill, range(0, image.shape[1], _SLAB_ROWS), workers=workers)
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     step = step_y * factor[0], step_x * factor[1]
     valid = _ring(half, step, window.layout.g_low, window.layout.g_high)

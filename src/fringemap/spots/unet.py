@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _NEAR_WIDTHS, _NEAR_PX = 0.5, 1.5
 # Two detectors list the same spot if their places are this near, in bins or in the geometric mean of its two widths.
 _SAME_BINS, _SAME_WIDTHS = 1.5, 0.5
+# Of the picture that the network sees, before it runs in one of them.
+_THREADS = 2
 # Spots narrower than this [bins] that noise makes in one of so many frames need no network: -log10 of that.
 _SHARP_BINS, _SURE = 1.3, 5.0
 
@@ -86,15 +88,18 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     needed, the network sees the frame without it as well, and what it lists there is marked and added.
     """
     model = load_model(settings.model)
+    window = cut_window(diffractogram, settings)
+    pattern = _pattern(diffractogram, model, settings, window)
     with ThreadPoolExecutor(1) as beside:
-        looking = beside.submit(_look, diffractogram, model, settings)
-        by_law, seen = look_by_law(diffractogram, settings)
+        looking = beside.submit(_look, pattern, model, settings)
+        by_law, seen = look_by_law(diffractogram, settings, window=window)
         look = looking.result()
     if diffractogram.windowed:
         return _agreed(look, by_law)
-    by_network = _listed(look, diffractogram, settings)
+    by_network = _listed(look, window)
     if seen.windowed:
-        by_law = _agreed(_look(seen, model, settings), by_law)
+        pattern = _pattern(seen, model, settings, cut_window(seen, settings))
+        by_law = _agreed(_look(pattern, model, settings), by_law)
         return in_order([by_law, _unconfirmed(by_network, _pairs(by_network, by_law))])
     pairs = _pairs(by_network, by_law)
     confirmed = pairs >= 0
@@ -143,8 +148,11 @@ class _Look:
         return self.model.calibration.score(logit, int(self.pattern.valid.sum()))
 
 
-def _look(diffractogram: Diffractogram, model: Model, settings: SpotSettings) -> _Look:
-    pattern = make_pattern(diffractogram, settings=settings, max_shape=model.max_shape)
+def _pattern(diffractogram: Diffractogram, model: Model, settings: SpotSettings, window: Window) -> Pattern:
+    return make_pattern(diffractogram, settings=settings, max_shape=model.max_shape, window=window, workers=_THREADS)
+
+
+def _look(pattern: Pattern, model: Model, settings: SpotSettings) -> _Look:
     least = model.calibration.logit_at(settings.false_spots, int(pattern.valid.sum()))
     return _Look(model, pattern, compute_logit(model, pattern.image), least)
 
@@ -156,11 +164,10 @@ def _agreed(look: _Look, by_law: Candidates) -> Candidates:
     return in_order([agreed.take(np.flatnonzero(logit >= look.least))])
 
 
-def _listed(look: _Look, diffractogram: Diffractogram, settings: SpotSettings) -> Candidates:
+def _listed(look: _Look, window: Window) -> Candidates:
     """What the network alone lists."""
     pattern, logit = look.pattern, look.logit
     found = (logit > min(look.model.threshold, look.least)) & _with_mates(pattern.valid, logit)
-    window = cut_window(diffractogram, settings, margin=MARGIN * pattern.factor[1])
     peaks = drop_lobes(keep_real_half(find_peaks(window, _bins_found(found, pattern, window))))
     row, col, width = np.array([(peak.row, peak.col, peak.width) for peak in peaks]).reshape(-1, 3).T
     highest = look.logit_near(row, col, width)

@@ -55,8 +55,23 @@ class Window:
     layout: Layout
 
 
-def cut_window(diffractogram: Diffractogram, settings: SpotSettings, *, margin: int) -> Window:
-    """Whitened power within the limits of d, centred, with ``margin`` columns of mates left of zero frequency."""
+def smallest_grain_width(diffractogram: Diffractogram, settings: SpotSettings) -> float:
+    """Full width at half maximum of the spots of the smallest grain [bins]."""
+    return 1.0 / (settings.min_grain_nm * 10.0) / min(bin_size(diffractogram.frame_shape, diffractogram.scale))
+
+
+def block_sides(diffractogram: Diffractogram, settings: SpotSettings) -> tuple[int, ...]:
+    """Sides of the blocks that are tested [bins]: 1, 2, 4, ... up to twice the width of the smallest grain's spots."""
+    largest = min(2 * smallest_grain_width(diffractogram, settings), min(diffractogram.frame_shape) / 16)
+    return tuple(2**level for level in range(int(np.log2(max(largest, 2.0))) + 1))
+
+
+def cut_window(diffractogram: Diffractogram, settings: SpotSettings) -> Window:
+    """Whitened power within the limits of d, centred.
+
+    Left of zero frequency stand as many columns of mates as two of the largest blocks have.
+    """
+    margin = 2 * block_sides(diffractogram, settings)[-1]
     (rows, cols), scale = diffractogram.frame_shape, diffractogram.scale
     step_y, step_x = bin_size(diffractogram.frame_shape, scale)
     # In the corners beyond the Nyquist frequency a ring is only a few short arcs, too few to tell its noise.
