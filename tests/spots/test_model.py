@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from fringemap.errors import ModelError
 from fringemap.spots import model as models
 from fringemap.spots.model import (
+    AXIS_PX,
     THREADS,
     Calibration,
+    are_near_axes,
     check_model,
+    count_by_axes,
     load_model,
     pack_array,
     run_model,
@@ -164,3 +167,39 @@ def test_the_score_counts_false_spots_of_the_whole_frame():
 def test_reading_a_package_needs_no_onnxruntime():
     assert "onnxruntime" not in models.__dict__
     assert sys.modules["fringemap.spots.model"] is models
+
+
+NEAR = {"logit": [-1.0, 5.0], "log10_false_per_megapixel": [3.0, 1.5]}
+
+
+def test_near_the_axes_a_spot_has_the_score_of_their_own_table(folder):
+    change(folder, calibration_near_axes=NEAR)
+    model, valid = load_model(str(folder)), np.ones((201, 100), bool)
+    row, col = np.array([100.0, 100.0 - AXIS_PX, 30.0, 30.0]), np.array([50.0, 50.0, 2.0, 50.0])
+    np.testing.assert_array_equal(are_near_axes(row, col, 201), [True, True, True, False])
+    score = model.score(np.full(4, 4.0), row, col, valid)
+    assert (score[:3] == score[0]).all()
+    assert score[0] < score[3]
+
+
+@given(false_spots=st.floats(1e-4, 10.0))
+def test_false_spots_near_the_axes_and_away_from_them_add_up_to_those_that_are_stated(tmp_path_factory, false_spots):
+    folder = tmp_path_factory.mktemp("near") / "package"
+    write_made_model(folder)
+    change(folder, calibration_near_axes=NEAR)
+    model, valid = load_model(str(folder)), np.ones((201, 100), bool)
+    away, near = (np.array([float(place)]) for place in (30, 100))
+    logits = np.linspace(-60, 60, 4001)
+    total = 0.0
+    for row, table, n in zip((away, near), (model.calibration, model.near_axes), count_by_axes(valid), strict=True):
+        score = model.score(logits, np.repeat(row, len(logits)), np.full(len(logits), 50.0), valid)
+        listed = logits[score >= -np.log10(false_spots)]
+        assert model.least_logit(false_spots, valid) <= listed[0] + 0.03
+        total += 10.0 ** -float(table.score(listed[:1], n)[0])
+    assert total == pytest.approx(false_spots, rel=0.1)
+
+
+def test_a_table_near_the_axes_that_does_not_fall_is_refused(folder):
+    change(folder, calibration_near_axes={"logit": [0, 1], "log10_false_per_megapixel": [0, 1]})
+    with pytest.raises(ModelError, match="does not fall"):
+        load_model(str(folder))

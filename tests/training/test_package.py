@@ -25,7 +25,7 @@ from fringemap.training.package import (
     tabulate_rate,
     write_package,
 )
-from made_samples import MadeSamples, empty_samples
+from made_samples import MadeSample, MadeSamples, empty_samples
 
 NETWORK = NetworkSettings(base_width=2)
 INFO = PackageInfo("made", "1", ({"name": "made", "licence": "none"},), "none", {"seed": 0}, {"best_round": 3})
@@ -86,7 +86,7 @@ def test_a_package_says_what_its_use_and_its_making_depend_on(packages):
     assert about["metrics"]["export_difference_logit"] <= TOLERANCE
     assert about["training"]["sets"] == [{"name": "made", "licence": "none"}]
     assert about["input"]["stride_px"] == 32
-    assert about["calibration"]["n_patterns"] == 4
+    assert about["calibration"]["n_patterns"] == about["calibration_near_axes"]["n_patterns"] == 4
     assert len(about["test_vectors"]) == 2
     assert check_model(packages[False]) <= TOLERANCE
 
@@ -144,6 +144,30 @@ def test_few_false_spots_still_make_a_table_that_falls(highest):
     assert (np.diff(logit) > 0).all()
     assert (np.diff(rate) < 0).all()
     assert rate[0] >= np.log10(max(len(highest), 1) / 10) - 1e-9
+
+
+def test_false_spots_near_the_axes_are_counted_apart(monkeypatch):
+    monkeypatch.setattr(package, "compute_logit", lambda _model, image: image[0])
+    places = [(60, 1), (48, 20), (10, 25), (40, 30), (70, 9)]
+    tables = package.calibrate(None, [one_bright_pixel(*place) for place in places])
+    away, near = tables["calibration"], tables["calibration_near_axes"]
+    assert (away["n_false"], near["n_false"]) == (3, 2)
+    assert away["n_patterns"] == near["n_patterns"] == 5
+    assert near["n_megapixels"] < away["n_megapixels"]
+
+
+def one_bright_pixel(row, col):
+    image = np.full((2, 101, 40), -9.0, np.float32)
+    image[0, row, col] = 2.0
+    return MadeSample(image, np.zeros((101, 40), np.uint8), np.ones((101, 40), np.uint8))
+
+
+@pytest.mark.parametrize("n", [500, 20_000])
+def test_a_tail_as_long_as_a_trained_network_makes_is_followed(rng, n):
+    highest = rng.exponential(4.0, n)
+    logit, rate = tabulate_rate(highest, 10.0)
+    # Where one is expected in all; the mean of 20 says it within a factor of two.
+    assert np.interp(4.0 * np.log(n), logit, rate) == pytest.approx(np.log10(1.0 / 10.0), abs=0.6)
 
 
 def test_finding_spots_imports_no_torch(packages):

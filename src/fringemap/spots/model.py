@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
-    from fringemap.records import FloatArray, Image
+    from fringemap.records import FloatArray, Image, Mask
 
 FORMAT = 1
 """Of ``model.json``."""
@@ -35,11 +35,16 @@ CONTRACT = 1
 a network sees counts this up, and older packages are refused."""
 MARGIN = 32
 """Columns of mates left of gx = 0 that a network sees [px]."""
+AXIS_PX = 3
+"""Within so many pixels of gx = 0 or gy = 0 false spots are counted apart: what is drawn or cut along the sides of a
+frame, above all a scale bar, has bright lobes there."""
 SHIPPED = "compact-1"
 """The package that comes with fringemap."""
 THREADS = "FRINGEMAP_THREADS"
 """Environment variable: threads of a network in one process."""
 
+# Share of the false spots of a frame that are allowed near the axes: few true ones lie there.
+_AXES_SHARE = 0.1
 _MODELS = Path(__file__).parent / "models"
 _HELP = "train one with fringemap train, name it with --model, or choose --detector classical"
 
@@ -95,8 +100,49 @@ class Model:
     threshold: float
     """Logit from which a pixel belongs to a spot."""
     calibration: Calibration
+    """Away from the axes, if these have a table of their own."""
+    near_axes: Calibration | None
     about: Mapping[str, Any]
     """The whole of ``model.json``."""
+
+    def score(self, logit: FloatArray, row: FloatArray, col: FloatArray, valid: Mask) -> FloatArray:
+        """-log10 of the false spots that are expected in a pattern with at least the scores of n places.
+
+        Parameters
+        ----------
+        logit, row, col
+            Of the places, in pixels of the pattern; (n,).
+        valid
+            Where spots are looked for; (n_rows, n_cols).
+        """
+        if self.near_axes is None:
+            return self.calibration.score(logit, int(valid.sum()))
+        n_off, n_on = count_by_axes(valid)
+        off = self.calibration.score(logit, n_off) + np.log10(1 - _AXES_SHARE)
+        on = self.near_axes.score(logit, n_on) + np.log10(_AXES_SHARE)
+        score: FloatArray = np.where(are_near_axes(row, col, len(valid)), on, off)
+        return score
+
+    def least_logit(self, false_spots: float, valid: Mask) -> float:
+        """The least logit that a spot can have at this number of false spots in a pattern."""
+        if self.near_axes is None:
+            return self.calibration.logit_at(false_spots, int(valid.sum()))
+        n_off, n_on = count_by_axes(valid)
+        off = self.calibration.logit_at((1 - _AXES_SHARE) * false_spots, n_off)
+        return min(off, self.near_axes.logit_at(_AXES_SHARE * false_spots, n_on))
+
+
+def are_near_axes(row: FloatArray, col: FloatArray, n_rows: int) -> Mask:
+    """Which pixels of a pattern lie within ``AXIS_PX`` of gx = 0 or gy = 0."""
+    near: Mask = (np.abs(row - n_rows // 2) <= AXIS_PX) | (np.abs(col) <= AXIS_PX)
+    return near
+
+
+def count_by_axes(valid: Mask) -> tuple[int, int]:
+    """Pixels of a pattern in which spots are looked for: away from the axes, and near them."""
+    rows, cols = (np.arange(n, dtype=float) for n in valid.shape)
+    near = int(np.count_nonzero(valid & are_near_axes(rows[:, None], cols, len(valid))))
+    return int(np.count_nonzero(valid)) - near, near
 
 
 def load_model(name: str = "") -> Model:
@@ -182,8 +228,7 @@ def _read_model(folder: Path, _stamp: Sequence[int]) -> Model:
     try:
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         _check_fit(folder, about)
-        table = about["calibration"]
-        calibration = Calibration(np.array(table["logit"], float), np.array(table["log10_false_per_megapixel"], float))
+        near = about.get("calibration_near_axes")
         model = Model(
             folder=folder,
             name=str(about["name"]),
@@ -193,12 +238,15 @@ def _read_model(folder: Path, _stamp: Sequence[int]) -> Model:
             half=bool(about["input"]["half"]),
             max_shape=(int(about["input"]["max_shape_px"][0]), int(about["input"]["max_shape_px"][1])),
             threshold=float(about["threshold_logit"]),
-            calibration=calibration,
+            calibration=_read_table(about["calibration"]),
+            near_axes=_read_table(near) if near else None,
             about=about,
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ModelError(f"{folder / 'model.json'} is damaged ({error!r}); {_HELP}") from error
-    _check_table(model)
+    for calibrated in (model.calibration, model.near_axes):
+        if calibrated is not None:
+            _check_table(model, calibrated)
     if sha256_of(folder / "model.onnx") != model.sha256:
         raise ModelError(
             f"{folder / 'model.onnx'} is not the file that model.json describes (SHA-256 differs); {_HELP}"
@@ -216,8 +264,12 @@ def _check_fit(folder: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _check_table(model: Model) -> None:
-    logit, rate = model.calibration.logit, model.calibration.log10_rate
+def _read_table(table: Mapping[str, Any]) -> Calibration:
+    return Calibration(np.array(table["logit"], float), np.array(table["log10_false_per_megapixel"], float))
+
+
+def _check_table(model: Model, table: Calibration) -> None:
+    logit, rate = table.logit, table.log10_rate
     fits = len(logit) == len(rate) >= 2 and (np.diff(logit) > 0).all() and (np.diff(rate) < 0).all()
     if not (fits and np.isfinite(logit).all() and np.isfinite(rate).all()):
         raise ModelError(f"{model.folder / 'model.json'}: its table of false spots does not fall; {_HELP}")

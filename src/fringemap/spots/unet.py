@@ -76,7 +76,8 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     Notes
     -----
     The score is read from a table of the model package: how many regions of empty frames, in a million pixels, have a
-    logit as high as the highest one on the spot; times the pixels in which spots are looked for.
+    logit as high as the highest one on the spot; times the pixels in which spots are looked for. Near the axes of
+    reciprocal space, where scale bars have their lobes, false spots are counted apart, and a tenth of all is allowed.
 
     The classical detector looks at the same frame. A spot that both list has the place and the width of the classical
     one; what the network alone lists is marked. What the classical one alone lists is left out, but for spots of one
@@ -123,8 +124,10 @@ class _Look:
     pattern: Pattern
     logit: Image
     """As from ``compute_logit``."""
+    least_score: float
+    """What a spot must have."""
     least: float
-    """The logit that a spot must have."""
+    """No spot with this score has a lower logit."""
 
     def sees(self, spots: Candidates) -> Mask:
         """Which spots lie in the pattern; it has no pixel for the outermost two or three bins."""
@@ -143,9 +146,9 @@ class _Look:
         boxes = zip(top, bottom, left, right, strict=True)
         return np.array([self.logit[t:b, le:r].max(initial=-np.inf) for t, b, le, r in boxes], float)
 
-    def score(self, logit: FloatArray) -> FloatArray:
-        """-log10 of the false spots that are expected with at least this logit."""
-        return self.model.calibration.score(logit, int(self.pattern.valid.sum()))
+    def score(self, logit: FloatArray, row: FloatArray, col: FloatArray) -> FloatArray:
+        """-log10 of the false spots that are expected with at least this logit; places in bins."""
+        return self.model.score(logit, *self.pattern.pixels_of(row, col), self.pattern.valid)
 
 
 def _pattern(diffractogram: Diffractogram, model: Model, settings: SpotSettings, window: Window) -> Pattern:
@@ -153,15 +156,16 @@ def _pattern(diffractogram: Diffractogram, model: Model, settings: SpotSettings,
 
 
 def _look(pattern: Pattern, model: Model, settings: SpotSettings) -> _Look:
-    least = model.calibration.logit_at(settings.false_spots, int(pattern.valid.sum()))
-    return _Look(model, pattern, compute_logit(model, pattern.image), least)
+    least = model.least_logit(settings.false_spots, pattern.valid)
+    return _Look(model, pattern, compute_logit(model, pattern.image), -np.log10(settings.false_spots), least)
 
 
 def _agreed(look: _Look, by_law: Candidates) -> Candidates:
     """What the law lists and the network does not doubt, with the lower of their scores."""
     logit = np.where(look.sees(by_law), look.logit_near(by_law.row, by_law.col, by_law.width), np.inf)
-    agreed = replace(by_law, score=np.minimum(by_law.score, look.score(logit)))
-    return in_order([agreed.take(np.flatnonzero(logit >= look.least))])
+    score = look.score(logit, by_law.row, by_law.col)
+    agreed = replace(by_law, score=np.minimum(by_law.score, score))
+    return in_order([agreed.take(np.flatnonzero(score >= look.least_score))])
 
 
 def _listed(look: _Look, window: Window) -> Candidates:
@@ -170,9 +174,9 @@ def _listed(look: _Look, window: Window) -> Candidates:
     found = (logit > min(look.model.threshold, look.least)) & _with_mates(pattern.valid, logit)
     peaks = drop_lobes(keep_real_half(find_peaks(window, _bins_found(found, pattern, window))))
     row, col, width = np.array([(peak.row, peak.col, peak.width) for peak in peaks]).reshape(-1, 3).T
-    highest = look.logit_near(row, col, width)
-    kept = np.flatnonzero(highest >= look.least)
-    return ranked([peaks[i] for i in kept], look.score(highest[kept]))
+    score = look.score(look.logit_near(row, col, width), row, col)
+    kept = np.flatnonzero(score >= look.least_score)
+    return ranked([peaks[i] for i in kept], score[kept])
 
 
 def _pairs(ours: Candidates, others: Candidates) -> IntArray:

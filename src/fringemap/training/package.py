@@ -18,7 +18,17 @@ import torch
 
 from fringemap.errors import ModelError, SettingsError
 from fringemap.report.atomic import atomic_write
-from fringemap.spots.model import CONTRACT, FORMAT, MARGIN, load_model, pack_array, run_model, sha256_of
+from fringemap.spots.model import (
+    CONTRACT,
+    FORMAT,
+    MARGIN,
+    are_near_axes,
+    count_by_axes,
+    load_model,
+    pack_array,
+    run_model,
+    sha256_of,
+)
 from fringemap.spots.unet import compute_logit, find_regions
 from fringemap.training.batches import stack_sample
 from fringemap.training.checkpoint import write_tensors
@@ -54,7 +64,7 @@ _LEAST_LOGIT = -4.0
 _KNOTS = 24
 # The table follows the counts down to so many false spots, and an exponential tail through the highest from there on.
 _TAIL_COUNT = 20
-_TAIL_MEAN = (0.1, 2.0)
+_TAIL_MEAN = (0.1, 10.0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,7 @@ def write_package(
         counts = count_logits(model, validation, tell=tell)
     dice = dice_by_threshold(counts)
     threshold, metrics["dice"] = float(_LOGITS[dice.argmax()]), round(float(dice.max()), 5)
-    about |= {"threshold_logit": threshold, "calibration": calibrate(model, empty)}
+    about |= {"threshold_logit": threshold, **calibrate(model, empty)}
     return _write(folder, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE if int8 else TOLERANCE)
 
 
@@ -212,28 +222,44 @@ def dice_by_threshold(counts: FloatArray) -> FloatArray:
 
 
 def calibrate(model: Model, empty: Iterable[Sample]) -> dict[str, Any]:
-    """Table of false spots in a million pixels by their highest logit, from patterns without any spot.
+    """Tables of false spots in a million pixels by their highest logit, from patterns without any spot.
+
+    Returns
+    -------
+    dict
+        ``calibration``, away from the axes of reciprocal space, and ``calibration_near_axes``.
 
     Raises
     ------
     SettingsError
         There is no pattern.
     """
-    highest, n_pixels, n_patterns = [np.zeros(0)], 0, 0
+    n_patterns, n_pixels, highest = 0, np.zeros(2, np.int64), ([np.zeros(0)], [np.zeros(0)])
     for sample in empty:
         valid = np.asarray(sample.weight) > 0
-        image = np.asarray(sample.image, np.float32)
-        highest.append(find_regions(compute_logit(model, image), valid, level=_LEAST_LOGIT).logit)
-        n_pixels, n_patterns = n_pixels + int(valid.sum()), n_patterns + 1
+        regions = find_regions(compute_logit(model, np.asarray(sample.image, np.float32)), valid, level=_LEAST_LOGIT)
+        near = are_near_axes(regions.row, regions.col, len(valid))
+        for found, logit in zip(highest, (regions.logit[~near], regions.logit[near]), strict=True):
+            found.append(logit)
+        n_pixels += count_by_axes(valid)
+        n_patterns += 1
     if not n_patterns:
         raise SettingsError("a package needs patterns without any spot to count false ones on; draw some")
-    logit, log10_rate = tabulate_rate(np.concatenate(highest), n_pixels / 1e6)
+    away, near_axes = (
+        _table(np.concatenate(found), int(n), n_patterns) for found, n in zip(highest, n_pixels, strict=True)
+    )
+    return {"calibration": away, "calibration_near_axes": near_axes}
+
+
+def _table(highest: FloatArray, n_pixels: int, n_patterns: int) -> dict[str, Any]:
+    """A table as ``model.json`` holds it."""
+    logit, log10_rate = tabulate_rate(highest, max(n_pixels, 1) / 1e6)
     return {
         "logit": [round(float(x), 4) for x in logit],
         "log10_false_per_megapixel": [round(float(x), 4) for x in log10_rate],
         "n_patterns": n_patterns,
         "n_megapixels": round(n_pixels / 1e6, 2),
-        "n_false": len(np.concatenate(highest)),
+        "n_false": len(highest),
     }
 
 
