@@ -19,6 +19,7 @@ from fringemap.phases.posterior import Problem, explain_spots, seek_grains
 from fringemap.phases.reflections import zone_pattern
 from fringemap.phases.search import Given
 from fringemap.phases.seeds import prepare
+from fringemap.phases.singles import SHARES, make_ring_set, weigh_singles
 from fringemap.phases.zones import build_zone_table
 from fringemap.records import UNKNOWN, Flag, ScaleSource
 from fringemap.settings import PhaseSettings
@@ -248,6 +249,38 @@ def test_ranking_agrees_with_the_integral_where_two_spots_are_all(rng):
     fits = np.flatnonzero(np.isfinite(ranked))
     exact = weigh(hypotheses, trials.take(fits), case)
     assert exact.score == pytest.approx(ranked[fits], abs=0.15)
+
+
+def test_members_of_hypotheses_are_the_pair_and_then_the_further_spots(rng):
+    g = np.concatenate([project("Li2CO3", CARBONATE, rotation=0.3), rng.uniform(-0.5, 0.5, (6, 2))])
+    index = prepare(make_references("Li2CO3", "Si"), n_decoys=0).index
+    hypotheses = ranked_hypotheses(index, observe(noisy(g, rng)), prior_distortion(0.02), np.zeros(len(g)))[1]
+    further, members, pairs = hypotheses.further, hypotheses.members, hypotheses.pairs
+    rows = np.array([len(hypotheses) - 1, *np.argsort(-np.bincount(further.row))[:3], 0])
+    place, member = hypotheses.members_of(rows)
+    for number, row in enumerate(rows):
+        mine, pair = member[place == number], hypotheses.pair[row]
+        of_pair = [pairs.first[pair], pairs.second[pair]]
+        own = further.row == row
+        assert members.spot[mine].tolist() == [*of_pair, *further.spot[own]]
+        second = hypotheses.lattice[row, 1] * pairs.sign[pair]
+        np.testing.assert_array_equal(
+            members.point[mine], np.concatenate([[hypotheses.lattice[row, 0], second], further.point[own]])
+        )
+        assert members.gain[mine].tolist() == [np.inf, np.inf, *further.gain[own]]
+    assert len(place) > 3 * len(rows)
+
+
+def test_spots_far_from_all_rings_say_nothing_of_the_scale(rng):
+    observed = observe(noisy(np.array([[0.2, 0.02], [0.05, 0.24], [0.18, 0.18]]), rng))
+    rings = [make_ring_set(reflections) for reflections in make_references("Si")]
+    null, free = np.full(3, -1.0), np.arange(3)
+    prior = prior_distortion(0.01)
+    far, found, share = weigh_singles(observed, null, rings, prior, free)
+    assert found is prior
+    # Each share is as likely as the others, and leaves so much to unknown spots.
+    assert far == pytest.approx(np.log(np.mean((1.0 - SHARES) ** 3)), abs=1e-6)
+    assert 0.0 < share < 0.5
 
 
 def test_further_spots_are_those_that_a_plain_loop_finds_on_the_lattice(rng):

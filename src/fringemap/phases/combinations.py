@@ -72,14 +72,13 @@ def find_combinations(spots: Spots, grains: Sequence[Grain]) -> dict[int, Combin
         return {}
     observed = observe(spots)
     made = _Made.of(observed, sources)
-    amplitude = np.minimum(spots.amplitude[made.first], spots.amplitude[made.second])
+    possible = np.minimum(spots.amplitude[made.first], spots.amplitude[made.second]) > spots.amplitude[:, None]
+    own = owner[:, None] >= 0
+    possible &= ~(own & ((owner[made.first] == owner[:, None]) | (owner[made.second] == owner[:, None])))
+    near = possible & made.close_to(observed)
     found = {}
-    for row in range(len(spots)):
-        possible = amplitude > spots.amplitude[row]
-        if owner[row] >= 0:
-            possible &= (owner[made.first] != owner[row]) & (owner[made.second] != owner[row])
-        close = np.flatnonzero(possible & made.close_to(observed, row))
-        best = made.nearest(observed, row, np.flatnonzero(possible), close) if len(close) else None
+    for row in np.flatnonzero(near.any(axis=1)).tolist():
+        best = made.nearest(observed, row, np.flatnonzero(possible[row]), np.flatnonzero(near[row]))
         if best is not None:
             found[row] = Combination(int(made.first[best]), int(made.second[best]), int(made.sign[best]))
     return found
@@ -124,12 +123,13 @@ class _Made:
         g = observed.g[first] + sign[:, None] * observed.g[second]
         return cls(first, second, sign, g, observed.covariance[first] + observed.covariance[second])
 
-    def close_to(self, observed: Observed, row: int) -> Mask:
-        """Tell which may lie within reach of a spot or of its Friedel mate; quick, and none is missed."""
-        distance2 = self._length2 + observed.length[row] ** 2 - 2.0 * np.abs(self.g @ observed.g[row])
+    def close_to(self, observed: Observed) -> Mask:
+        """Tell which may lie within reach of each spot or of its Friedel mate; quick, and none is missed."""
+        distance2 = self._length2 + observed.length[:, None] ** 2 - 2.0 * np.abs(observed.g @ self.g.T)
         # No standard error in any direction is larger than the root of the trace.
-        own = observed.covariance[row, 0, 0] + observed.covariance[row, 1, 1]
-        close: Mask = distance2 <= REACH**2 * (1.0 + 1e-6) * (self._spread + own)
+        own = np.trace(observed.covariance, axis1=1, axis2=2)
+        spread = np.trace(self.covariance, axis1=1, axis2=2)
+        close: Mask = distance2 <= REACH**2 * (1.0 + 1e-6) * (spread + own[:, None])
         return close
 
     def nearest(self, observed: Observed, row: int, possible: IntArray, close: IntArray) -> int | None:
@@ -157,8 +157,3 @@ class _Made:
     def _length2(self) -> FloatArray:
         length2: FloatArray = np.sum(self.g**2, axis=1)
         return length2
-
-    @cached_property
-    def _spread(self) -> FloatArray:
-        spread: FloatArray = self.covariance[:, 0, 0] + self.covariance[:, 1, 1]
-        return spread

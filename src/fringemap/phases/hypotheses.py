@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from fringemap.phases.pairs import PairFit, Pairs
     from fringemap.phases.seeds import SeedIndex
     from fringemap.records import FloatArray, IntArray, Mask
+
+Real = TypeVar("Real", bound=np.generic)
 
 REACH = 3.5
 """How many standard errors a spot may lie from a lattice point."""
@@ -61,10 +63,8 @@ class Further:
 
 
 class Members(NamedTuple):
-    """Spots of some hypotheses, the pair and the further ones; n rows."""
+    """All spots of all hypotheses, of each the pair and then the further ones; n rows."""
 
-    row: IntArray
-    """Which of these hypotheses, rising."""
     spot: IntArray
     point: FloatArray
     """In units of the zone's basis; (n, 2)."""
@@ -72,10 +72,12 @@ class Members(NamedTuple):
     """Of the point in ``SeedIndex.shown``."""
     gain: FloatArray
     """As that of further spots; +inf for the pair: it is always claimed."""
-
-    def take(self, rows: IntArray) -> Members:
-        """Return these rows."""
-        return Members(self.row[rows], self.spot[rows], self.point[rows], self.place[rows], self.gain[rows])
+    shows: FloatArray
+    """Log of probability of showing x density at the spot, but for its distance from the point."""
+    lattice: NDArray[np.complex128]
+    """The point as x + iy, not yet rotated into the frame [1/Å]."""
+    turn: NDArray[np.complex128]
+    """Rotation from the point to the spot, with the weight that the spot has for it."""
 
 
 @dataclass(frozen=True)
@@ -108,31 +110,63 @@ class Hypotheses:
 
     def further_of(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """List the further spots of some hypotheses: for each the place in ``rows``, rising, and row in ``further``."""
-        begin = self._first_further[rows]
-        count = self._first_further[rows + 1] - begin
-        place = np.repeat(np.arange(len(rows)), count)
-        entry: IntArray = np.arange(len(place)) + np.repeat(begin - (np.cumsum(count) - count), count)
-        return place, entry
+        return _listed(self._first_further[rows], self._first_further[rows + 1])
 
-    def members_of(self, rows: IntArray) -> Members:
-        """List all spots of some hypotheses."""
-        row, entry = self.further_of(rows)
-        pair, lattice, further = self.pair[rows], self.lattice[rows], self.further
-        second = lattice[:, 1] * self.pairs.sign[pair, None]
-        every = Members(
-            row=np.concatenate([np.arange(len(rows)), np.arange(len(rows)), row]),
-            spot=np.concatenate([self.pairs.first[pair], self.pairs.second[pair], further.spot[entry]]),
-            point=np.concatenate([lattice[:, 0], second, further.point[entry]]),
-            place=np.concatenate([*self.place[:, rows], further.place[entry]]),
-            gain=np.concatenate([np.full(2 * len(rows), np.inf), further.gain[entry]]),
+    def members_of(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """List all spots of some hypotheses: for each the place in ``rows``, rising, and row in ``members``."""
+        return _listed(self._first_further[rows] + 2 * rows, self._first_further[rows + 1] + 2 * rows + 2)
+
+    @cached_property
+    def members(self) -> Members:
+        """All spots of all hypotheses, written out once, since each is looked up many times."""
+        pairs, further, observed, index = self.pairs, self.further, self.observed, self.index
+        row, first = np.repeat(np.arange(len(self)), np.diff(self._first_further) + 2), self._first_further[:-1]
+        at = (first + 2 * np.arange(len(self)), np.arange(len(further.row)) + 2 * (further.row + 1))
+        spot = _merged(at, pairs.first[self.pair], pairs.second[self.pair], further.spot)
+        second = self.lattice[:, 1] * pairs.sign[self.pair, None]
+        point = _merged(at, self.lattice[:, 0], second, further.point)
+        place = _merged(at, self.place[0], self.place[1], further.place)
+        always = np.full(len(self), np.inf)
+        x, y = np.einsum("na,nab->bn", point, index.basis[self.zone[row]])
+        lattice = x + 1j * np.where(self.mirrored[row], -y, y)
+        seen = observed.g[:, 0] + 1j * observed.g[:, 1]
+        return Members(
+            spot=spot,
+            point=point,
+            place=place,
+            gain=_merged(at, always, always, further.gain),
+            shows=index.log_shown[place] + (0.5 * observed.log_weight - LOG_2PI)[spot],
+            lattice=lattice,
+            turn=np.conj(lattice) * (seen / observed.sigma**2)[spot],
         )
-        return every.take(np.argsort(every.row, kind="stable"))
+
+    @cached_property
+    def log_pair_misses(self) -> FloatArray:
+        """Log of the probability that a grain which shows the pair hides all the rest; (n,)."""
+        return log_misses(self.misses, np.array(2.0))
 
     @cached_property
     def _first_further(self) -> IntArray:
         """First row of each hypothesis in ``further``; (n + 1,)."""
         first: IntArray = np.searchsorted(self.further.row, np.arange(len(self) + 1))
         return first
+
+
+def _listed(begin: IntArray, end: IntArray) -> tuple[IntArray, IntArray]:
+    """List some stretches of a table: for each row the number of its stretch, and the row."""
+    count = end - begin
+    place = np.repeat(np.arange(len(begin)), count)
+    row: IntArray = np.arange(len(place)) + np.repeat(begin - (np.cumsum(count) - count), count)
+    return place, row
+
+
+def _merged(
+    at: tuple[IntArray, IntArray], first: NDArray[Real], second: NDArray[Real], further: NDArray[Real]
+) -> NDArray[Real]:
+    """Write what belongs to the first and second spots of the pairs and to the further spots into one table."""
+    table: NDArray[Real] = np.empty((2 * len(first) + len(further), *further.shape[1:]), further.dtype)
+    table[at[0]], table[at[0] + 1], table[at[1]] = first, second, further
+    return table
 
 
 def propose(index: SeedIndex, observed: Observed, pairs: Pairs, fit: PairFit) -> Hypotheses:
@@ -242,8 +276,8 @@ def rank(hypotheses: Hypotheses, trials: Trials, fit: PairFit, log_null: FloatAr
     score += np.asarray(np.bincount(trial, gain, len(row)), np.float64)
     n_shown = np.bincount(trial, minlength=len(row))
     more = np.flatnonzero(n_shown)
-    misses = hypotheses.misses[:, row[more]]
-    score[more] += log_misses(misses, 2.0 + n_shown[more]) - log_misses(misses, np.array(2.0))
+    score[more] -= hypotheses.log_pair_misses[row[more]]
+    score[more] += log_misses(hypotheses.misses[:, row[more]], 2.0 + n_shown[more])
     return score
 
 
@@ -348,46 +382,35 @@ def weigh(hypotheses: Hypotheses, trials: Trials, cases: Cases) -> Weighed:
     The model is linear about the best rotation, so the integral is a Gaussian's; its prior density of rotation stands
     in ``log_prior`` of the zone.
     """
-    rows, case, index, observed = trials.row, trials.case, hypotheses.index, hypotheses.observed
-    members = hypotheses.members_of(rows)
-    log_null = cases.log_null[case[members.row], members.spot]
-    claimed = np.flatnonzero(members.gain > log_null)
-    members, log_null = members.take(claimed), log_null[claimed]
-    row, spot = members.row, members.spot
+    rows, case, observed, members = trials.row, trials.case, hypotheses.observed, hypotheses.members
+    row, member = hypotheses.members_of(rows)
+    spot = members.spot[member]
+    log_null = cases.log_null[case[row], spot]
+    claimed = np.flatnonzero(members.gain[member] > log_null)
+    row, member, spot, log_null = row[claimed], member[claimed], spot[claimed], log_null[claimed]
     begin = np.searchsorted(row, np.arange(len(rows)))
-    q = _place(hypotheses, rows, members, begin)
+    # Lattice points in the frame, turned to fit the claimed spots best.
+    turn = np.exp(1j * np.angle(np.add.reduceat(members.turn[member], begin)))
+    q = (members.lattice[member] * turn[row]).view(np.float64).reshape(-1, 2)
     # Residual and derivatives side by side, in standard errors: one product holds all sums of squares.
     off = np.concatenate([columns(q), (observed.g[spot] - q)[:, :, None]], axis=2)
     off = observed.root_weight[spot] @ off
     sums = np.add.reduceat(off.transpose(0, 2, 1) @ off, begin)
     normal, right, chi2 = sums[:, :4, :4], sums[:, :4, 4], sums[:, 4, 4]
     # The rotation is integrated out first: what is left speaks of scale and ellipse alone.
-    turn, across = normal[:, 3, 3], normal[:, :3, 3]
-    precision = normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / turn[:, None, None]
-    pull = right[:, :3] - across * (right[:, 3] / turn)[:, None]
+    stiff, across = normal[:, 3, 3], normal[:, :3, 3]
+    precision = normal[:, :3, :3] - across[:, :, None] * across[:, None, :] / stiff[:, None, None]
+    pull = right[:, :3] - across * (right[:, 3] / stiff)[:, None]
     known, mean = cases.precision[case], cases.mean[case]
     known_pull = (known @ mean[:, :, None])[:, :, 0]
     full, drawn = precision + known, pull + known_pull
     best = np.linalg.solve(full, drawn[:, :, None])[:, :, 0]
-    chi2 = chi2 + np.sum(known_pull * mean, axis=1) - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / turn
-    log_det = np.linalg.slogdet(full)[1] + np.log(turn) - cases.log_det[case]
+    chi2 = chi2 + np.sum(known_pull * mean, axis=1) - np.sum(best * drawn, axis=1) - right[:, 3] ** 2 / stiff
+    log_det = np.linalg.slogdet(full)[1] + np.log(stiff) - cases.log_det[case]
     n_shown = np.diff(np.append(begin, len(row)))
-    log_odds = index.log_shown[members.place] - log_null + 0.5 * observed.log_weight[spot] - LOG_2PI
-    score = index.log_prior[hypotheses.zone[rows]] + np.add.reduceat(log_odds, begin)
+    score = hypotheses.index.log_prior[hypotheses.zone[rows]] + np.add.reduceat(members.shows[member] - log_null, begin)
     score += log_misses(hypotheses.misses[:, rows], n_shown)
     score += -0.5 * chi2 - 0.5 * log_det + 0.5 * LOG_2PI
     claims = np.zeros((len(rows), len(observed)), np.bool_)
     claims[row, spot] = True
     return Weighed(rows, score, claims, precision, pull)
-
-
-def _place(hypotheses: Hypotheses, rows: IntArray, members: Members, begin: IntArray) -> FloatArray:
-    """Lattice points in the frame, turned to fit the claimed spots best; (n, 2)."""
-    row, observed = members.row, hypotheses.observed
-    x, y = np.einsum("na,nab->bn", members.point, hypotheses.index.basis[hypotheses.zone[rows]][row])
-    lattice = x + 1j * np.where(hypotheses.mirrored[rows][row], -y, y)
-    seen = observed.g[members.spot, 0] + 1j * observed.g[members.spot, 1]
-    match = np.conj(lattice) * seen / observed.sigma[members.spot] ** 2
-    rotation = np.angle(np.add.reduceat(match, begin))
-    placed: FloatArray = (lattice * np.exp(1j * rotation)[row]).view(np.float64).reshape(-1, 2)
-    return placed

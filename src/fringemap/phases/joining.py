@@ -29,6 +29,9 @@ LARGEST_CHANCE = 0.1
 FEWEST = 3
 """Grains with fewer spots do not fix their net."""
 
+ON_A_LINE = 1e-9
+"""Second extent of indices over the first that is none but for rounding."""
+
 SHOWN_JOINED = 1.0
 """Such a spot was not weighed, so nothing is said of the probability that it shows."""
 
@@ -39,11 +42,16 @@ def join_spots(grain: Grain, structure: Structure, observed: Observed, taken: Co
     The net is fitted to the spots that the grain has, distortion included, so it needs no scale.
     """
     rows = list(grain.spots)
-    free = np.setdiff1d(np.arange(len(observed)), list(taken))
+    is_free = np.ones(len(observed), np.bool_)
+    is_free[list(taken)] = False
+    free = np.flatnonzero(is_free)
     hkl = np.array(grain.hkl, dtype=np.float64).reshape(-1, 3)
-    if len(rows) < FEWEST or len(free) == 0 or np.linalg.matrix_rank(hkl) < 2:
+    if len(rows) < FEWEST or len(free) == 0:
         return grain
-    axes = np.linalg.svd(hkl)[2][:2]  # two directions that span the zone in hkl
+    _, extent, directions = np.linalg.svd(hkl, full_matrices=False)
+    if extent[1] <= ON_A_LINE * extent[0]:
+        return grain
+    axes = directions[:2]  # they span the zone in hkl
     to_frame = _fit(hkl @ axes.T, observed, rows)
     seen = observed.g[free] @ np.linalg.inv(to_frame) @ axes
     points = np.rint(seen).astype(np.int64)

@@ -50,6 +50,11 @@ class Pairs:
         return upper
 
     @cached_property
+    def sensitivity_rows(self) -> FloatArray:
+        """Sensitivity of each feature in one piece; (3, 3, n_pairs)."""
+        return np.ascontiguousarray(self.sensitivity.transpose(1, 2, 0))
+
+    @cached_property
     def shared(self) -> FloatArray:
         """Upper triangle of the features' covariance by each of the nine terms of that of (s, e1, e2); (9, 6 n)."""
         terms = [self.sensitivity[:, i, :, None] * self.sensitivity[:, j, None, :] for i, j in UPPER]
@@ -67,12 +72,18 @@ class PairFit:
 
     shift: FloatArray
     """Features that scale and ellipse add; (3, n)."""
-    reach: FloatArray
-    """How far a seed may lie in each feature; (3, n)."""
+    variance: FloatArray
+    """Of each feature; (3, n)."""
     precision: FloatArray
     """Upper triangle of the precision of the features, in the order of ``UPPER``; (6, n)."""
     log_norm: FloatArray
     """Log density where the features agree; (n,)."""
+
+    @property
+    def reach(self) -> FloatArray:
+        """How far a seed may lie in each feature; (3, n)."""
+        reach: FloatArray = REACH * np.sqrt(self.variance)
+        return reach
 
     def chi2(self, column: IntArray, off: FloatArray) -> FloatArray:
         """Squared distance in standard errors of seeds that lie ``off`` (3, m) from the shifted pairs; (m,)."""
@@ -131,15 +142,16 @@ def fit_pairs(pairs: Pairs, covariance: FloatArray, mean: FloatArray) -> PairFit
         n_cases x n_pairs columns, those of the first case first.
     """
     shared = covariance.reshape(-1, 9) @ pairs.shared
-    xx, yy, zz, xy, xz, yz = (shared.reshape(len(shared), len(UPPER), -1) + pairs.noise_upper).transpose(1, 0, 2)
+    upper = (shared.reshape(len(shared), len(UPPER), -1) + pairs.noise_upper).transpose(1, 0, 2)
+    xx, yy, zz, xy, xz, yz = upper
     # The inverse of a symmetric matrix, written out: pairs are many, and solvers of small matrices slow.
     minors = np.stack(
         [yy * zz - yz**2, xx * zz - xz**2, xx * yy - xy**2, xz * yz - xy * zz, xy * yz - xz * yy, xy * xz - xx * yz]
     )
     determinant = xx * minors[0] + xy * minors[3] + xz * minors[4]
     return PairFit(
-        shift=(mean @ pairs.sensitivity.transpose(1, 2, 0)).reshape(3, -1),
-        reach=(REACH * np.sqrt(np.stack([xx, yy, zz]))).reshape(3, -1),
+        shift=(mean @ pairs.sensitivity_rows).reshape(3, -1),
+        variance=upper[:3].reshape(3, -1),
         precision=(minors / determinant).reshape(len(UPPER), -1),
         log_norm=(-1.5 * math.log(2.0 * math.pi) - 0.5 * np.log(determinant)).ravel(),
     )

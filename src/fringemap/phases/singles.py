@@ -28,6 +28,10 @@ LIKELY = 0.25
 
 STEPS = 4
 
+FAR = 1e-10
+"""Density of all rings over that of unknown spots, at each spot, below which spots say nothing about scale and ellipse.
+"""
+
 WEAKEST = 1e-3
 """Intensities below this share of the strongest count as much: double diffraction shows such planes."""
 
@@ -81,11 +85,14 @@ def weigh_singles(
     found = distortion
     for _ in range(STEPS):
         off, ratio = spots.compare(found.mean)
-        share = LIKELY * ratio / (1.0 - LIKELY + LIKELY * ratio.sum(axis=1, keepdims=True))
-        weight = share / spots.variance[:, None]
-        of_spot = weight.sum(axis=1)
+        total = ratio.sum(axis=1)
+        if total.max() < FAR:
+            break
+        # Of the share that each ring has in a spot, over the spot's variance.
+        weight = LIKELY / (1.0 - LIKELY + LIKELY * total) / spots.variance
+        of_spot = weight * total
         precision = distortion.precision + (spots.design.T * of_spot) @ spots.design
-        seen = (weight * off).sum(axis=1) + of_spot * (spots.design @ found.mean)
+        seen = weight * np.einsum("nm,nm->n", ratio, off) + of_spot * (spots.design @ found.mean)
         found = Distortion(precision, distortion.pull + seen @ spots.design)
     ratio = spots.compare(found.mean)[1].sum(axis=1)
     of_share = np.log1p(SHARES[:, None] * (ratio - 1.0)).sum(axis=1)
@@ -101,30 +108,33 @@ def weigh_singles(
 class _Singles:
     """Free spots and all rings they may lie on; n spots, m rings."""
 
-    log_g: FloatArray
     variance: FloatArray
-    """Of log |g|, from fit and strain."""
+    """Of log |g| of each spot, from fit and strain; (n,)."""
     design: FloatArray
     """Derivative of log |g| by (s, e1, e2); (n, 3)."""
-    of_null: FloatArray
-    """Density of an unknown spot in log |g|."""
-    lines: FloatArray
-    weight: FloatArray
+    off: FloatArray
+    """Log |g| of each spot less that of each ring; (n, m)."""
+    top: FloatArray
+    """Density of each ring where it is, over that of unknown spots; (n, m)."""
 
     @classmethod
     def of(cls, observed: Observed, log_null: FloatArray, rings: Sequence[RingSet], free: IntArray) -> _Singles:
+        # A grain's own strain moves its spot by s + e1 cos 2a + e2 sin 2a, which has twice the variance of each.
+        variance = observed.radial_variance[free] + 2.0 * STRAIN_SIGMA**2
+        of_null = math.pi * observed.length[free] ** 2 * np.exp(log_null[free])
+        weight = np.concatenate([one.weight for one in rings]) / len(rings)
         return cls(
-            log_g=observed.log_length[free],
-            # A grain's own strain moves its spot by s + e1 cos 2a + e2 sin 2a, which has twice the variance of each.
-            variance=observed.radial_variance[free] + 2.0 * STRAIN_SIGMA**2,
+            variance=variance,
             design=observed.stretch[free],
-            of_null=math.pi * observed.length[free] ** 2 * np.exp(log_null[free]),
-            lines=np.concatenate([one.log_g for one in rings]),
-            weight=np.concatenate([one.weight for one in rings]) / len(rings),
+            off=np.subtract.outer(observed.log_length[free], np.concatenate([one.log_g for one in rings])),
+            top=np.multiply.outer(1.0 / (np.sqrt(2.0 * math.pi * variance) * of_null), weight),
         )
 
     def compare(self, mean: FloatArray) -> tuple[FloatArray, FloatArray]:
         """How far each spot lies from each ring, and the ring's density over that of unknown spots; (n, m) each."""
-        off = (self.log_g - self.design @ mean)[:, None] - self.lines
-        norm = np.sqrt(2.0 * math.pi * self.variance) * self.of_null
-        return off, np.exp(-0.5 * off**2 / self.variance[:, None]) * self.weight / norm[:, None]
+        off = self.off - (self.design @ mean)[:, None]
+        ratio = off * off
+        ratio *= (-0.5 / self.variance)[:, None]
+        np.exp(ratio, out=ratio)
+        ratio *= self.top
+        return off, ratio
