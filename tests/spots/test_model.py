@@ -203,3 +203,12 @@ def test_a_table_near_the_axes_that_does_not_fall_is_refused(folder):
     change(folder, calibration_near_axes={"logit": [0, 1], "log10_false_per_megapixel": [0, 1]})
     with pytest.raises(ModelError, match="does not fall"):
         load_model(str(folder))
+
+
+@given(exponent=st.floats(0.0, 1.0), rate=st.floats(1e-3, 10.0))
+def test_with_any_power_of_the_pixels_the_logit_of_a_rate_has_the_score_of_that_rate(exponent, rate):
+    table = Calibration(TABLE.logit, TABLE.log10_rate, exponent)
+    logit = np.array([table.logit_at(rate, 30_000)])
+    assert table.score(logit, 30_000)[0] == pytest.approx(-np.log10(rate), abs=1e-6)
+    grown = table.score(logit, 30_000) - table.score(logit, 300_000)
+    assert grown[0] == pytest.approx(exponent)

@@ -162,6 +162,15 @@ def one_bright_pixel(row, col):
     return MadeSample(image, np.zeros((101, 40), np.uint8), np.ones((101, 40), np.uint8))
 
 
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_the_power_of_the_pixels_with_which_false_spots_grow_is_found(rng, exponent):
+    megapixels = rng.uniform(0.02, 0.5, 4000)
+    counts = rng.poisson(0.5 * megapixels**exponent)
+    logits = [rng.exponential(3.0, n) for n in counts]
+    assert package.fit_exponent(logits, megapixels) == pytest.approx(exponent, abs=0.15)
+    assert package.fit_exponent(logits[:100], megapixels[:100]) == 1.0
+
+
 @pytest.mark.parametrize("n", [500, 20_000])
 def test_a_tail_as_long_as_a_trained_network_makes_is_followed(rng, n):
     highest = rng.exponential(4.0, n)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import zlib
 from dataclasses import dataclass
@@ -57,23 +58,30 @@ class Calibration:
     """Rising; (n,), n of 2 or more."""
     log10_rate: FloatArray
     """log10 of the false spots with at least this logit in a million pixels; falling."""
+    exponent: float = 1.0
+    """False spots grow with this power of the pixels: below 1, for much that looks like a spot belongs to a frame, not
+    to its pixels."""
 
     def score(self, logit: FloatArray, n_pixels: int) -> FloatArray:
         """-log10 of the false spots that are expected in so many pixels with at least this logit."""
         rate = np.interp(logit, self.logit, self.log10_rate)
         beyond = np.maximum(logit - self.logit[-1], 0.0) * self._slopes[1]
         before = np.minimum(logit - self.logit[0], 0.0) * self._slopes[0]
-        score: FloatArray = -(rate + beyond + before + np.log10(max(n_pixels, 1) / 1e6))
+        score: FloatArray = -(rate + beyond + before + self._log10_of(n_pixels))
         return score
 
     def logit_at(self, false_spots: float, n_pixels: int) -> float:
         """The logit that so many false spots reach; the inverse of ``score``."""
-        wanted = np.log10(false_spots / (max(n_pixels, 1) / 1e6))
+        wanted = np.log10(false_spots) - self._log10_of(n_pixels)
         if wanted > self.log10_rate[0]:
             return float(self.logit[0] + (wanted - self.log10_rate[0]) / self._slopes[0])
         if wanted < self.log10_rate[-1]:
             return float(self.logit[-1] + (wanted - self.log10_rate[-1]) / self._slopes[1])
         return float(np.interp(-wanted, -self.log10_rate, self.logit))
+
+    def _log10_of(self, n_pixels: int) -> float:
+        """How many times the false spots of a million pixels so many hold; log10."""
+        return self.exponent * math.log10(max(n_pixels, 1) / 1e6)
 
     @property
     def _slopes(self) -> tuple[float, float]:
@@ -265,7 +273,8 @@ def _check_fit(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def _read_table(table: Mapping[str, Any]) -> Calibration:
-    return Calibration(np.array(table["logit"], float), np.array(table["log10_false_per_megapixel"], float))
+    logit, log10_rate = (np.array(table[name], float) for name in ("logit", "log10_false_per_megapixel"))
+    return Calibration(logit, log10_rate, float(table.get("exponent", 1.0)))
 
 
 def _check_table(model: Model, table: Calibration) -> None:

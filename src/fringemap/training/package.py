@@ -234,33 +234,53 @@ def calibrate(model: Model, empty: Iterable[Sample]) -> dict[str, Any]:
     SettingsError
         There is no pattern.
     """
-    n_patterns, n_pixels, highest = 0, np.zeros(2, np.int64), ([np.zeros(0)], [np.zeros(0)])
+    away: list[tuple[FloatArray, int]] = []
+    near: list[tuple[FloatArray, int]] = []
     for sample in empty:
         valid = np.asarray(sample.weight) > 0
         regions = find_regions(compute_logit(model, np.asarray(sample.image, np.float32)), valid, level=_LEAST_LOGIT)
-        near = are_near_axes(regions.row, regions.col, len(valid))
-        for found, logit in zip(highest, (regions.logit[~near], regions.logit[near]), strict=True):
-            found.append(logit)
-        n_pixels += count_by_axes(valid)
-        n_patterns += 1
-    if not n_patterns:
+        on_axes = are_near_axes(regions.row, regions.col, len(valid))
+        n_away, n_near = count_by_axes(valid)
+        away.append((regions.logit[~on_axes], n_away))
+        near.append((regions.logit[on_axes], n_near))
+    if not away:
         raise SettingsError("a package needs patterns without any spot to count false ones on; draw some")
-    away, near_axes = (
-        _table(np.concatenate(found), int(n), n_patterns) for found, n in zip(highest, n_pixels, strict=True)
-    )
-    return {"calibration": away, "calibration_near_axes": near_axes}
+    return {"calibration": _table(away), "calibration_near_axes": _table(near)}
 
 
-def _table(highest: FloatArray, n_pixels: int, n_patterns: int) -> dict[str, Any]:
-    """A table as ``model.json`` holds it."""
-    logit, log10_rate = tabulate_rate(highest, max(n_pixels, 1) / 1e6)
+def _table(patterns: Sequence[tuple[FloatArray, int]]) -> dict[str, Any]:
+    """A table as ``model.json`` holds it, from the logits of false spots and the pixels of each pattern."""
+    highest = np.concatenate([logit for logit, _ in patterns])
+    megapixels = np.array([max(n, 1) / 1e6 for _, n in patterns])
+    exponent = fit_exponent([logit for logit, _ in patterns], megapixels)
+    logit, log10_rate = tabulate_rate(highest, float((megapixels**exponent).sum()))
     return {
         "logit": [round(float(x), 4) for x in logit],
         "log10_false_per_megapixel": [round(float(x), 4) for x in log10_rate],
-        "n_patterns": n_patterns,
-        "n_megapixels": round(n_pixels / 1e6, 2),
+        "exponent": exponent,
+        "n_patterns": len(patterns),
+        "n_megapixels": round(float(megapixels.sum()), 2),
         "n_false": len(highest),
     }
+
+
+def fit_exponent(logits: Sequence[FloatArray], megapixels: FloatArray) -> float:
+    """Power of the pixels with which the number of false spots grows, from 0 to 1, two decimals.
+
+    Notes
+    -----
+    Maximum likelihood of Poisson counts of the highest logits, one in ten patterns: about as many as an analysis
+    allows. With fewer than 20 of them, or patterns of one size, it is 1.
+    """
+    n = len(megapixels) // 10
+    falling = np.sort(np.concatenate(logits))[::-1]
+    if min(n, len(falling)) < _TAIL_COUNT or np.ptp(megapixels) == 0:
+        return 1.0
+    least = falling[min(n, len(falling)) - 1]
+    counts, log_size = np.array([np.count_nonzero(logit >= least) for logit in logits]), np.log(megapixels)
+    powers = np.linspace(0.0, 1.0, 101)
+    likelihood = [p * (counts @ log_size) - counts.sum() * np.log(np.exp(p * log_size).sum()) for p in powers]
+    return round(float(powers[np.argmax(likelihood)]), 2)
 
 
 def tabulate_rate(highest: FloatArray, n_megapixels: float) -> tuple[FloatArray, FloatArray]:
