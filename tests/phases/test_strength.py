@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
+from fringemap.phases.resemblance import smear, spread
 from fringemap.phases.seeds import prepare
 from fringemap.phases.strength import LOG_SHARES, OFFSETS, log_hidden, log_misses
 from fringemap.phases.unlisted import DIVISIONS
@@ -26,6 +28,17 @@ def test_each_finer_lattice_on_a_pair_is_another_one():
     points = np.array([(0.5, 0.0), (0.0, 0.5), (0.5, 0.5)])
     on = {tuple(np.all(np.abs(p - np.rint(p)) < 1e-9, axis=1).tolist()) for p in points @ DIVISIONS}
     assert on == {(False, False, False), (False, True, False), (True, False, False), (False, False, True)}
+
+
+def test_tables_are_smeared_as_by_a_convolution_along_each_axis(rng):
+    table, sigmas = rng.random((2, 3, 9, 12, 7)).astype(np.float32), (1.0, 0.4, 2.0)
+    slow = table.astype(float)
+    for axis, sigma in enumerate(sigmas):
+        reach = int(np.ceil(3.0 * sigma))
+        kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+        slow = scipy.ndimage.correlate1d(slow, kernel / kernel.sum(), axis=axis + 2, mode="constant")
+    spreads = [spread(n, sigma) for n, sigma in zip(table.shape[2:], sigmas, strict=True)]
+    np.testing.assert_allclose(smear(table, spreads), slow, rtol=1e-5)
 
 
 def test_pairs_of_a_listed_structure_are_common():
