@@ -110,7 +110,6 @@ def spread(n: int, sigma: float) -> NDArray[np.float32]:
 def smear(density: NDArray[np.float32], spreads: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Convolve along the last three axes: products of matrices, a third of the time of as many shifted sums."""
     sizes, ratios, angles = spreads
-    smeared = ratios @ density @ angles.T
-    folded = smeared.reshape(*smeared.shape[:-2], -1)
-    whole: NDArray[np.float32] = (sizes @ folded).reshape(density.shape)
-    return whole
+    across: NDArray[np.float32] = np.matmul(ratios, density @ angles.T)
+    whole: NDArray[np.float32] = np.matmul(sizes, across.reshape(*across.shape[:-2], -1))
+    return whole.reshape(density.shape)
