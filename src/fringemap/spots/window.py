@@ -88,8 +88,10 @@ def cut_window(diffractogram: Diffractogram, settings: SpotSettings) -> Window:
         block, most = right[here], int(ends[here].max())
         np.divide(diffractogram.power[there, :most], diffractogram.background[there, :most], out=block[:, :most])
         block[:, most:] = 1.0
-        for line, start, stop in zip(block, starts[here].tolist(), ends[here].tolist(), strict=True):
-            line[:start] = line[stop:most] = 1.0
+        # Only near the ends does it differ between the rows of a block which bins are outside.
+        hole, rim = np.arange(starts[here].max()), np.arange(ends[here].min(), most)
+        np.copyto(block[:, : len(hole)], 1.0, where=hole < starts[here, None])
+        np.copyto(block[:, most - len(rim) : most], 1.0, where=rim >= ends[here, None])
     whitened[:, :margin] = right[::-1, margin:0:-1]
     return Window(whitened, Layout(-last_row, -margin, step_y, step_x, g_low, g_high))
 
