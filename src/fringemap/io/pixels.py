@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fringemap.records import Flag, Image
+from fringemap.records import Flag, Image, lend_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def _convert(raw: NDArray[Any]) -> tuple[Image, bool, int]:
     """Copy block by block; also whether all is finite, and how many pixels have the largest value."""
     raw = np.asarray(raw)
     n_rows, n_cols = raw.shape
-    image = np.empty((n_rows, n_cols), dtype=np.float32)
+    image = lend_array((n_rows, n_cols), np.float32)
     step = max(1, _BLOCK_BYTES // max(1, n_cols * image.itemsize))
     may_be_infinite = raw.dtype.kind == "f"
     top, n_top, finite = -np.inf, 0, True

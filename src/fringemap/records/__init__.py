@@ -22,6 +22,7 @@ from fringemap.records.frames import (
     Diffractogram,
     Frame,
 )
+from fringemap.records.memory import lend_array
 from fringemap.records.phases import (
     UNKNOWN,
     Atom,
@@ -94,4 +95,5 @@ __all__ = [
     "Truth",
     "ZonePattern",
     "flag_names",
+    "lend_array",
 ]

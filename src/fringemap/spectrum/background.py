@@ -16,6 +16,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.special
 
+from fringemap.records import lend_array
 from fringemap.spectrum.axes import bin_size, do_each, frequency_axes
 
 if TYPE_CHECKING:
@@ -130,9 +131,8 @@ def estimate_background(
     cells = _median_of_cells(counts, guess, noise_shape)
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells - np.log(median_of_law)).astype(np.float32)
-    background = np.empty_like(power)
-    background[:, part.n_cols :] = 1.0
-    background[part.last_row + 1 : max(part.n_rows - part.last_row, part.last_row + 1), : part.n_cols] = 1.0
+    background = lend_array((power.shape[0], power.shape[1]), np.float32)
+    part.fill_outside(background, 1.0)
     table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
     part.each(lambda *piece: flat.take(grid.cell[piece], out=background[piece], mode="clip"), workers=workers)

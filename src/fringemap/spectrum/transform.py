@@ -10,6 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from fringemap.records import lend_array
 from fringemap.spectrum.axes import do_each
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ _MOST_HOT = 1e-4
 _TINY = 1e-30
 # Pixels that tell the spread of a frame, and the noise of its pixels: to a percent.
 _SAMPLE = 2**15
-# Rows that are searched for extreme values at a time: they stay in the processor's cache.
-_SEARCHED_ROWS = 64
+# Rows that are searched for extreme values, or transformed, at a time: they stay in the processor's cache.
+_ROWS_AT_ONCE = 64
 
 
 def replace_hot_pixels(image: Image, *, sigma: float, workers: int = 1) -> tuple[Image, int]:
@@ -78,11 +79,11 @@ def _row_extremes(image: Image, workers: int) -> tuple[Image, Image]:
     lowest, highest = np.empty((2, len(image)), image.dtype)
 
     def look(start: int) -> None:
-        rows = slice(start, start + _SEARCHED_ROWS)
+        rows = slice(start, start + _ROWS_AT_ONCE)
         image[rows].min(axis=1, out=lowest[rows])
         image[rows].max(axis=1, out=highest[rows])
 
-    do_each(look, range(0, len(image), _SEARCHED_ROWS), workers=workers)
+    do_each(look, range(0, len(image), _ROWS_AT_ONCE), workers=workers)
     return lowest, highest
 
 
@@ -152,7 +153,7 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tupl
         image = (image - level) * _hann(image.shape)
     spectrum = _half_spectrum(image, part.n_cols, workers)
     jumps = _jumps(image) if edges == "periodic" else None
-    power = np.zeros(spectrum.shape, np.float32)
+    power = _empty_power(spectrum, part)
     subtract = _subtraction(spectrum, jumps, image.shape, part.n_cols) if jumps is not None else None
 
     def finish(rows: slice, cols: slice) -> None:
@@ -167,12 +168,18 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tupl
 
 def _half_spectrum(image: Image, n_cols: int, workers: int) -> ComplexImage:
     """Transform of a frame, of which only the first columns are worked out; the others are 0."""
-    spectrum: ComplexImage = scipy.fft.rfft(image, axis=1, workers=workers)
+    spectrum: ComplexImage = lend_array((len(image), image.shape[1] // 2 + 1), np.complex64)
     kept = spectrum[:, :n_cols]
+
+    def along_rows(start: int) -> None:
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        kept[rows] = scipy.fft.rfft(image[rows], axis=1)[:, :n_cols]
+        spectrum[rows, n_cols:] = 0
+
+    do_each(along_rows, range(0, len(image), _ROWS_AT_ONCE), workers=workers)
     done = scipy.fft.fft(kept, axis=0, overwrite_x=True, workers=workers)
     if not np.may_share_memory(done, kept):
         kept[...] = done
-    spectrum[:, n_cols:] = 0
     return spectrum
 
 
@@ -263,8 +270,14 @@ def _product(by_row: _Factors, by_col: _Factors) -> NDArray[np.float32]:
 
 def power_of(spectrum: ComplexImage, part: Part) -> Image:
     """|spectrum|² in the part, 0 elsewhere."""
-    power = np.zeros(spectrum.shape, np.float32)
+    power = _empty_power(spectrum, part)
     part.each(partial(_square, spectrum, power))
+    return power
+
+
+def _empty_power(spectrum: ComplexImage, part: Part) -> Image:
+    power = lend_array((spectrum.shape[0], spectrum.shape[1]), np.float32)
+    part.fill_outside(power, 0.0)
     return power
 
 

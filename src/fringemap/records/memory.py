@@ -1,0 +1,50 @@
+"""Memory of large arrays that is used again, frame after frame.
+
+Fresh memory comes from the system, which clears it first: that takes as long as a pass over the array.
+"""
+
+from __future__ import annotations
+
+import math
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.generic)
+
+# Smaller arrays come from memory that a process keeps anyway.
+_LEAST_BYTES = 1 << 24
+
+_spare: list[NDArray[np.uint8]] = []
+_choosing = Lock()
+
+
+class _Loan:
+    """Holds the memory of an array and of all views of it; with the last of these it goes back to what is spare."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self._memory = memory
+        self.__array_interface__: dict[str, Any] = memory.__array_interface__
+
+    def __del__(self, spare: list[NDArray[np.uint8]] = _spare) -> None:
+        spare.append(self._memory)
+
+
+def lend_array(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
+    """An array as of ``numpy.empty``, on memory that was used before where there is some of its size.
+
+    What is spare is kept for frames of the same size; the first array of another size lets all of it go.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes < _LEAST_BYTES:
+        return np.empty(shape, dtype)
+    with _choosing:
+        fitting = [k for k, memory in enumerate(_spare) if memory.nbytes == n_bytes]
+        if not fitting:
+            _spare.clear()
+        memory = _spare.pop(fitting[-1]) if fitting else np.empty(n_bytes, np.uint8)
+    return np.asarray(_Loan(memory)).view(dtype).reshape(shape)
