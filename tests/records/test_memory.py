@@ -5,7 +5,7 @@ import pytest
 
 from fringemap.io.pixels import as_frame_image
 from fringemap.records import lend_array
-from fringemap.records.memory import _spare
+from fringemap.records.memory import _MOST_SPARE, _spare
 
 SHAPE = (2048, 2060)
 
@@ -68,3 +68,9 @@ def test_a_frame_that_is_kept_is_not_written_over_by_the_next(rng):
     for _ in range(3):
         as_frame_image(rng.integers(0, 100, SHAPE, dtype=np.int16))
     np.testing.assert_array_equal(kept, before)
+
+
+def test_arrays_that_are_let_go_together_do_not_fill_the_memory():
+    together = [lend_array(SHAPE, np.float32) for _ in range(_MOST_SPARE + 3)]
+    del together
+    assert len(_spare) == _MOST_SPARE

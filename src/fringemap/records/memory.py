@@ -18,6 +18,8 @@ Number = TypeVar("Number", bound=np.generic)
 
 # Smaller arrays come from memory that a process keeps anyway.
 _LEAST_BYTES = 1 << 24
+# As many as one frame needs at a time: results that are let go together must not fill the memory for good.
+_MOST_SPARE = 6
 
 _spare: list[NDArray[np.uint8]] = []
 _choosing = Lock()
@@ -30,8 +32,9 @@ class _Loan:
         self._memory = memory
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
-    def __del__(self, spare: list[NDArray[np.uint8]] = _spare) -> None:
-        spare.append(self._memory)
+    def __del__(self, spare: list[NDArray[np.uint8]] = _spare, most: int = _MOST_SPARE) -> None:
+        if len(spare) < most:
+            spare.append(self._memory)
 
 
 def lend_array(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
