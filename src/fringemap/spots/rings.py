@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
-import scipy.signal
 
 from fringemap.records import Flag, Rings
+from fringemap.spectrum import find_peaks, half_widths
 
 if TYPE_CHECKING:
     from fringemap.records import Array, Mask, Profile, Spots
@@ -58,8 +58,9 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     high = min(int(1 / settings.d_min_angstrom / step), int(len(course) / (1 + _CHORD)))
     if high - low < 8 or _is_thon(_without_spots(profile)[:high]):
         return _rings(np.zeros(0, int), rise, profile, step)
-    crests, _ = scipy.signal.find_peaks(rise[:high], height=_LEAST_CONTRAST, prominence=_LEAST_CONTRAST)
-    crests = crests[crests >= low]
+    found = find_peaks(rise[:high])
+    crests = found.position[found.prominence >= _LEAST_CONTRAST]
+    crests = crests[(crests >= low) & (rise[crests] >= _LEAST_CONTRAST)]
     return _rings(crests[_covered_by_spots(crests, spots, step) < _MOST_COVERED], rise, profile, step)
 
 
@@ -93,9 +94,9 @@ def _without_spots(profile: Profile) -> Array:
 
 def _is_thon(course: Array) -> bool:
     """Whether real minima, deeper than the noise of their rings, follow each other at equal steps of g²."""
-    minima, found = scipy.signal.find_peaks(-course, prominence=_THON_DEPTH)
+    minima, depth = find_peaks(-course)
     noise = 1.3 / np.sqrt(np.pi * np.maximum(minima, 1))
-    minima = minima[found["prominences"] > 4 * noise].astype(float)
+    minima = minima[(depth >= _THON_DEPTH) & (depth > 4 * noise)].astype(float)
     if len(minima) < _THON_ZEROS:
         return False
     steps = np.diff(minima**2)
@@ -109,7 +110,7 @@ def _smoothing(n_rings: int) -> float:
 
 
 def _rings(crests: Array, rise: Array, profile: Profile, step: float) -> Rings:
-    width = scipy.signal.peak_widths(rise, crests, rel_height=0.5)[0] if len(crests) else np.zeros(0)
+    width = half_widths(rise, crests)
     # The mean of n exponential numbers has the relative error 1 / sqrt(n); a half ring of radius r holds pi r bins.
     noise = 1.0 / np.sqrt(np.pi * np.maximum(crests, 1) * np.maximum(width, 1))
     significance = rise[crests] / noise
