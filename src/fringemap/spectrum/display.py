@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MOST_PIXELS = 1024
 # Pooled rows that are worked out at once: what is read for them stays in the processor's cache.
-_GROUPS_AT_A_TIME = 32
+_GROUPS_AT_A_TIME = 128
 # Of the paper's recipe: the side from which the middle is cut out, and the gain that it calls 80 % up.
 _PAPER_SIDE = 2048
 _PAPER_GAIN = 1.8

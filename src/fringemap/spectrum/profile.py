@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,8 @@ from fringemap.spectrum.diffractogram import diffractogram_part
 from fringemap.spectrum.peaks import find_peaks
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Diffractogram, Mask
+    from fringemap.records import Array, Diffractogram, IntArray, Mask, Scale
+    from fringemap.spectrum.axes import Part
 
 # Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
 _ROWS_ENOUGH = 400
@@ -35,17 +37,37 @@ class RingSums:
     background: Array
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """Bins that are summed: all in the columns of the part, of some rows."""
+
+    rows: IntArray
+    ring: IntArray
+    """Of each bin; flat, so wide that counting needs no copy."""
+    count: Array
+    """Bins in each ring."""
+
+
+# The same for all frames of a series.
+@lru_cache(maxsize=2)
+def _sample_of(frame_shape: tuple[int, int], scale: Scale, part: Part) -> _Sample:
+    grid, rows = polar_grid(frame_shape, scale, part), part.rows()
+    rows = rows[:: max(1, len(rows) // _ROWS_ENOUGH)]
+    ring = grid.ring(rows, slice(part.n_cols)).astype(np.int64).ravel()
+    return _Sample(rows, ring, np.bincount(ring, minlength=grid.n_rings))
+
+
 def sum_rings(diffractogram: Diffractogram) -> RingSums:
     """Add up what ``compute_profile`` can know before the spots are found."""
     part = diffractogram_part(diffractogram)
-    grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
-    rows = part.rows()
-    rows = rows[:: max(1, len(rows) // _ROWS_ENOUGH)]
-    ring = grid.ring(rows, slice(part.n_cols)).ravel()
-    weights = (None, *(image[rows, : part.n_cols].ravel() for image in (diffractogram.power, diffractogram.background)))
+    sample = _sample_of(diffractogram.frame_shape, diffractogram.scale, part)
     in_sample = np.zeros(part.n_rows, bool)
-    in_sample[rows] = True
-    return RingSums(in_sample, *(np.bincount(ring, weight, grid.n_rings) for weight in weights))
+    in_sample[sample.rows] = True
+    power, background = (
+        np.bincount(sample.ring, image[sample.rows, : part.n_cols].ravel(), len(sample.count))
+        for image in (diffractogram.power, diffractogram.background)
+    )
+    return RingSums(in_sample, sample.count, power, background)
 
 
 def compute_profile(diffractogram: Diffractogram, *, mask: Mask, sums: RingSums | None = None) -> Profile:
