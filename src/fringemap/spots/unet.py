@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _NEAR_WIDTHS, _NEAR_PX = 0.5, 1.5
 # Two detectors list the same spot if their places are this near, in bins or in the geometric mean of its two widths.
 _SAME_BINS, _SAME_WIDTHS = 1.5, 0.5
-# Of the picture that the network sees, before it runs in one of them.
-_THREADS = 2
 # Spots narrower than this [bins] that noise makes in one of so many frames need no network: -log10 of that.
 _SHARP_BINS, _SURE = 1.3, 5.0
 
@@ -152,7 +150,7 @@ class _Look:
 
 
 def _pattern(diffractogram: Diffractogram, model: Model, settings: SpotSettings, window: Window) -> Pattern:
-    return make_pattern(diffractogram, settings=settings, max_shape=model.max_shape, window=window, workers=_THREADS)
+    return make_pattern(diffractogram, settings=settings, max_shape=model.max_shape, window=window)
 
 
 def _look(pattern: Pattern, model: Model, settings: SpotSettings) -> _Look:
