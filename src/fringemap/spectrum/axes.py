@@ -49,10 +49,11 @@ class Part:
             for start in range(first, end, _BLOCK_ROWS):
                 yield slice(start, min(start + _BLOCK_ROWS, end)), slice(self.n_cols)
 
-    def fill_outside(self, image: NDArray[np.float32], value: float) -> None:
+    def fill_outside(self, image: NDArray[np.float32], value: float, *, workers: int = 1) -> None:
         """Give the bins outside the part a value, in place."""
-        image[:, self.n_cols :] = value
-        image[self.last_row + 1 : max(self.n_rows - self.last_row, self.last_row + 1), : self.n_cols] = value
+        between = slice(self.last_row + 1, max(self.n_rows - self.last_row, self.last_row + 1))
+        outside = (image[: between.start, self.n_cols :], image[between], image[between.stop :, self.n_cols :])
+        do_each(lambda piece: piece.fill(value), outside, workers=workers)
 
     def each(self, work: Callable[[slice, slice], None], *, workers: int = 1) -> None:
         """Do something to every block, in several threads."""

@@ -132,7 +132,7 @@ def estimate_background(
     median_of_law = float(scipy.special.gammaincinv(noise_shape, 0.5)) / noise_shape
     table = np.exp(cells - np.log(median_of_law)).astype(np.float32)
     background = lend_array((power.shape[0], power.shape[1]), np.float32)
-    part.fill_outside(background, 1.0)
+    part.fill_outside(background, 1.0, workers=workers)
     table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
     part.each(lambda *piece: flat.take(grid.cell[piece], out=background[piece], mode="clip"), workers=workers)

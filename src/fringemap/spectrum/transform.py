@@ -153,7 +153,7 @@ def transform(image: Image, *, edges: str, part: Part, workers: int = 1) -> tupl
         image = (image - level) * _hann(image.shape)
     spectrum = _half_spectrum(image, part.n_cols, workers)
     jumps = _jumps(image) if edges == "periodic" else None
-    power = _empty_power(spectrum, part)
+    power = _empty_power(spectrum, part, workers)
     subtract = _subtraction(spectrum, jumps, image.shape, part.n_cols) if jumps is not None else None
 
     def finish(rows: slice, cols: slice) -> None:
@@ -275,9 +275,9 @@ def power_of(spectrum: ComplexImage, part: Part) -> Image:
     return power
 
 
-def _empty_power(spectrum: ComplexImage, part: Part) -> Image:
+def _empty_power(spectrum: ComplexImage, part: Part, workers: int = 1) -> Image:
     power = lend_array((spectrum.shape[0], spectrum.shape[1]), np.float32)
-    part.fill_outside(power, 0.0)
+    part.fill_outside(power, 0.0, workers=workers)
     return power
 
 
