@@ -135,13 +135,32 @@ def test_a_series_that_turns_out_to_be_none_leaves_no_tables(tmp_path: Path) -> 
     assert_like_offline(folder, out, tmp_path / "offline")
 
 
-def test_averaged_frames_have_their_evolution_at_the_end(tmp_path: Path) -> None:
-    folder, out, seen = tmp_path / "frames", tmp_path / "out", []
-    settings = replace(QUICK, read=replace(QUICK.read, bin_frames=2))
-    steps = [lambda i=i: write_lif(folder / f"f{i}.mrc", i) for i in range(4)]
-    watch(folder, out, *steps, lambda: seen.append(series_tables(out)), settings=settings)
-    assert seen == [{}]
-    assert len(series_tables(out)) == 4
+def test_averaged_frames_have_their_evolution_as_soon_as_each_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fringemap.batch import work
+
+    folder, out, seen, analysed = tmp_path / "frames", tmp_path / "out", [], []
+    settings = replace(QUICK, read=replace(QUICK.read, bin_frames=2, frame_time_s=2.0))
+    whole = work.analyze_frame
+    steps = [lambda i=i: write_lif(folder / f"f{i}.mrc", i) for i in range(7)]
+
+    def compare() -> None:
+        offline = tmp_path / f"offline{len(seen)}"
+        analyze_inputs([folder], offline, settings=settings, workers=1)
+        seen.append(series_tables(out))
+        assert seen[-1] == series_tables(offline)
+
+    def counted(frame: Any, *given: Any, **more: Any) -> Any:
+        analysed.append(frame.name)
+        return whole(frame, *given, **more)
+
+    monkeypatch.setattr(work, "analyze_frame", counted)
+    watch(folder, out, *steps[:4], compare, *steps[4:6], compare, steps[6], settings=settings)
+    assert [len(tables) for tables in seen] == [4, 4]
+    assert seen[0] != seen[1] == series_tables(out)
+    # By the runs that it is compared with, and not again at its end.
+    assert analysed == ["f0", "f2", "f0", "f2", "f4"]
 
 
 def test_while_frames_arrive_the_evolution_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fringemap.batch.stored import is_whole, load_record
-from fringemap.batch.watched import place_of
-from fringemap.errors import ReadError
+from fringemap.batch.stored import is_whole, load_record, save_record
+from fringemap.batch.watched import place_of_group
+from fringemap.batch.work import references_for
+from fringemap.errors import FringemapError, ReadError
 from fringemap.io import read
 from fringemap.io.inputs import readable_files
-from fringemap.io.reading import parse_frames
+from fringemap.pipeline import analyze_frame
 from fringemap.report.results import FIGURES_NAME
 from fringemap.report.run import RUN_NAME
 from fringemap.report.series_tables import TABLE_NAMES, write_series_tables
@@ -77,11 +78,30 @@ def _belongs(result: FrameResult, frame: _Sighting) -> bool:
     return (result.scale, result.frame_shape) == (frame.scale, frame.frame_shape)
 
 
-class RollingEvolution:
-    """Keeps ``evolution.csv``, its sister tables and the figure of each series of a folder up to date.
+@dataclass(frozen=True)
+class Average:
+    """Task: analyse a frame that averages others, and put the result where the evolution finds it."""
 
-    Frames that are averaged are no frames of the files, so with ``bin_frames`` there is nothing to follow.
-    """
+    job: Job
+    position: int
+    """In the series, as its settings have it."""
+    place: Path
+
+
+def analyze_average(task: Average) -> None:
+    """Do the task; what goes wrong is said at the end, by the run over the whole series."""
+    job = task.job
+    try:
+        with read(job.path, settings=job.settings.read) as series:
+            frame = series[task.position]
+        references = references_for(job.settings, job.origin.phases_sha256)
+        save_record(task.place, analyze_frame(frame, references, settings=job.settings, workers=job.threads))
+    except FringemapError as error:
+        log.info("%s", error)
+
+
+class RollingEvolution:
+    """Keeps ``evolution.csv``, its sister tables and the figure of each series of a folder up to date."""
 
     def __init__(self, plan: WatchPlan) -> None:
         self._plan = plan
@@ -119,8 +139,6 @@ class RollingEvolution:
 
     def _update(self, path: Path, folder: Path) -> bool:
         job = self._plan.job(path, folder)
-        if job.settings.read.bin_frames > 1:
-            return False
         rolling = self._series.setdefault(path, _Rolling(job.settings))
         try:
             if not rolling.follow(self._frames_so_far(job)):
@@ -133,29 +151,45 @@ class RollingEvolution:
             self.lengths[folder] = len(rolling.follower)
         return len(rolling.follower) > 1
 
+    def averages(self) -> list[Average]:
+        """Averaged frames whose own frames are all there, and that wait to be analysed."""
+        if not self._stale:
+            return []
+        jobs = [self._plan.job(path, folder) for path, folder in self._plan.inputs().items()]
+        averaged = [job for job in jobs if job.settings.read.bin_frames > 1]
+        return [task for job in averaged for task in self._averages_of(job)]
+
+    def _averages_of(self, job: Job) -> list[Average]:
+        try:
+            with read(job.path, settings=job.settings.read) as series:
+                places = self._places(job, series)
+        except FringemapError as error:  # still being written, or no frame of the choice is there yet
+            log.info("%s", error)
+            return []
+        return [Average(job, n, place) for n, place in enumerate(places) if place is not None and not is_whole(place)]
+
     def _frames_so_far(self, job: Job) -> list[_Sighting]:
         with read(job.path, settings=job.settings.read) as series:
-            files = readable_files(job.path) if job.path.is_dir() else [job.path]
-            if job.path.is_dir() and len(files) != series.n_frames_stored:
-                raise ReadError(f"{job.path.name} grew while it was opened; look again")
+            times = [None] * len(series) if series.times_s is None else series.times_s.tolist()
             return [
-                _Sighting(place, index, time_s, series.scale, series.frame_shape)
-                for index, time_s in _numbers(series, job.settings.read.frames)
-                if (place := self._place(job, files, index)) is not None
+                _Sighting(place, stored[0], time_s, series.scale, series.frame_shape)
+                for place, stored, time_s in zip(self._places(job, series), series.stored, times, strict=True)
+                if place is not None and is_whole(place)
             ]
 
-    def _place(self, job: Job, files: Sequence[Path], index: int) -> Path | None:
-        file, k = (files[index], 0) if job.path.is_dir() else (job.path, index)
-        digest = self._digests.get(file)
-        place = None if digest is None else place_of(job, self._plan.store, digest, k)
-        return place if place is not None and is_whole(place) else None
-
-
-def _numbers(series: FrameSeries, frames: str) -> list[tuple[int, float | None]]:
-    """Number in the file and time of each frame that the settings choose."""
-    chosen = parse_frames(frames, series.n_frames_stored)
-    times = [None] * len(chosen) if series.times_s is None else series.times_s.tolist()
-    return list(zip(chosen, times, strict=True))
+    def _places(self, job: Job, series: FrameSeries) -> list[Path | None]:
+        """Where the result of each frame of a series waits; None where not all of its own frames have arrived."""
+        files = readable_files(job.path) if job.path.is_dir() else None
+        if files is not None and len(files) != series.n_frames_stored:
+            raise ReadError(f"{job.path.name} grew while it was opened; look again")
+        digests = self._digests
+        members = [[(files[k], 0) if files else (job.path, k) for k in stored] for stored in series.stored]
+        return [
+            place_of_group(job, self._plan.store, [(digests[file], k) for file, k in group])
+            if all(file in digests for file, _ in group)
+            else None
+            for group in members
+        ]
 
 
 def _remove(folder: Path) -> None:

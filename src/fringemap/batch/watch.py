@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.executors import InlineExecutor, ProcessExecutor, run_tasks
 from fringemap.batch.journal import Journal
-from fringemap.batch.rolling import RollingEvolution
+from fringemap.batch.rolling import RollingEvolution, analyze_average
 from fringemap.batch.rules import RuleBook
 from fringemap.batch.run import analyze_inputs
 from fringemap.batch.stored import is_whole, load_record, save_record
-from fringemap.batch.watched import Arrivals, WatchPlan, place_of
+from fringemap.batch.watched import Arrivals, WatchPlan, place_of, place_of_group
 from fringemap.batch.work import failure_of, references_for, require_scale
 from fringemap.errors import FringemapError, ReadError, SettingsError
 from fringemap.io import read, sha256
@@ -133,6 +133,8 @@ def _watch(plan: WatchPlan, live: _Live, executor: Executor, poll_s: float, stop
             if isinstance(found, Arrived):
                 rolling.note(paths[number], found.sha256)
             live.take(paths[number], found)
+        for _ in run_tasks(executor, analyze_average, rolling.averages()):
+            pass
         if rolling.update(hurry=bool(paths)) or paths:
             live.write_page(rolling.lengths)
         if not paths:
@@ -203,8 +205,6 @@ def _finish(plan: WatchPlan, workers: int | None) -> list[InputResult]:
 
 def _fill_journal(job: Job, *, store: Path) -> None:
     """Hand results of single files over to the input that they belong to."""
-    if job.settings.read.bin_frames > 1:
-        return
     files = readable_files(job.path) if job.path.is_dir() else None
     whole = sha256(job.path)
     journal = Journal(job.folder)
@@ -212,8 +212,8 @@ def _fill_journal(job: Job, *, store: Path) -> None:
         journal.begin(replace(job.origin, input_sha256=whole), keep=True)
         for position in sorted(set(range(len(series))) - journal.done()):
             frame = series[position]
-            digest, k = (sha256(files[frame.index]), 0) if files else (whole, frame.index)
-            place = place_of(job, store, digest, k)
+            members = [(sha256(files[k]), 0) if files else (whole, k) for k in series.stored[position]]
+            place = place_of_group(job, store, members)
             result = load_record(place) if is_whole(place) else None
             # A file that is calibrated otherwise than its series is analysed again with it.
             if result is not None and (result.scale, result.frame_shape) == (frame.scale, frame.image.shape):

@@ -80,6 +80,14 @@ def place_of(job: Job, store: Path, digest: str, position: int) -> Path:
     return store / f"{digest}-{way}-{position:06d}.npz"
 
 
+def place_of_group(job: Job, store: Path, members: Sequence[tuple[str, int]]) -> Path:
+    """Where the result of a frame waits that averages some: each the fingerprint of a file, and a position in it."""
+    if len(members) == 1:
+        return place_of(job, store, *members[0])
+    together = hashlib.sha256(repr(members).encode()).hexdigest()
+    return place_of(job, store, together, members[0][1])
+
+
 class Arrivals:
     """Knows which files of a folder are complete and have not been handed out."""
 

@@ -105,6 +105,11 @@ class FrameSeries:
     def __len__(self) -> int:
         return self.n_frames
 
+    @property
+    def stored(self) -> tuple[range, ...]:
+        """Which frames of the file each frame is, or averages."""
+        return tuple(self._bins)
+
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
