@@ -87,9 +87,10 @@ class Distortion:
         """Log evidence of what grains say, in so far as it depends on this distribution."""
         return self.with_evidence(evidence).potential - self.potential
 
-    def widened(self, scale_sigma: float) -> Distortion:
-        """Add an uncertainty of the scale alone [relative]."""
-        precision: FloatArray = np.asarray(np.linalg.inv(self.covariance + np.diag([scale_sigma**2, 0.0, 0.0])))
+    def widened(self, scale_sigma: float, ellipse_sigma: float = 0.0) -> Distortion:
+        """Add an uncertainty of the scale, and of e1 and e2 [relative]."""
+        more = np.diag([scale_sigma**2, ellipse_sigma**2, ellipse_sigma**2])
+        precision: FloatArray = np.asarray(np.linalg.inv(self.covariance + more))
         return Distortion(precision, precision @ self.mean)
 
     def with_evidence(self, evidence: Iterable[Distortion]) -> Distortion:
@@ -122,6 +123,32 @@ def without_strain(precision: FloatArray, pull: FloatArray) -> tuple[FloatArray,
     mixed = np.linalg.inv(np.eye(3) + STRAIN_SIGMA**2 * precision)
     weaker = precision @ mixed
     return 0.5 * (weaker + weaker.transpose(0, 2, 1)), (mixed.transpose(0, 2, 1) @ pull[:, :, None])[:, :, 0]
+
+
+def gain_of_freedom(known: Distortion, freer: Distortion, precision: FloatArray, pull: FloatArray) -> FloatArray:
+    """By how much log evidence gains if less is known of scale and ellipse.
+
+    Parameters
+    ----------
+    known, freer
+        What is known, and less than that.
+    precision, pull
+        What each of n explanations says about scale and ellipse; (n, 3, 3), (n, 3).
+
+    Returns
+    -------
+    FloatArray
+        Above 0 where the explanation needs a scale or an ellipse that is not expected; (n,).
+    """
+    return _log_evidence(freer, precision, pull) - _log_evidence(known, precision, pull)
+
+
+def _log_evidence(known: Distortion, precision: FloatArray, pull: FloatArray) -> FloatArray:
+    """Log evidence of what explanations say, in so far as it depends on what is known; (n,)."""
+    full, drawn = precision + known.precision, pull + known.pull
+    best = np.linalg.solve(full, drawn[:, :, None])[:, :, 0]
+    log_evidence: FloatArray = 0.5 * np.sum(best * drawn, axis=1) - 0.5 * np.linalg.slogdet(full)[1] - known.potential
+    return log_evidence
 
 
 def columns(q: FloatArray) -> FloatArray:

@@ -281,6 +281,35 @@ def rank(hypotheses: Hypotheses, trials: Trials, fit: PairFit, log_null: FloatAr
     return score
 
 
+def compare_claims(hypotheses: Hypotheses, trials: Trials, log_null: FloatArray) -> tuple[Mask, FloatArray]:
+    """Tell which spots each trial explains, and by reflections of which length.
+
+    Parameters
+    ----------
+    hypotheses
+        All that there are.
+    trials
+        n of them.
+    log_null
+        As for ``rank``.
+
+    Returns
+    -------
+    Mask, FloatArray
+        The spots; (n, n_spots). And a sum over their reflections that is the same for two trials which explain the
+        same spots by the same zone only if they are the same grain, found through different pairs or by symmetry; (n,).
+    """
+    members = hypotheses.members
+    row, entry = hypotheses.members_of(trials.row)
+    claimed = np.flatnonzero(members.gain[entry] > log_null[trials.case[row], members.spot[entry]])
+    row, entry = row[claimed], entry[claimed]
+    spot = members.spot[entry]
+    claims = np.zeros((len(trials), log_null.shape[1]), np.bool_)
+    claims[row, spot] = True
+    mixed = np.bincount(row, np.abs(members.lattice[entry]) * np.sqrt(spot + 2.0), len(trials))
+    return claims, np.asarray(mixed, np.float64)
+
+
 class _OnPairs(NamedTuple):
     """All spots written in each pair as a basis; single precision is enough to tell which lie on a lattice."""
 

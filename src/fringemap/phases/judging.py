@@ -1,8 +1,13 @@
-"""From the odds of all that may explain each grain of a frame to the probabilities of its phases."""
+"""From the odds of all that may explain each grain of a frame to the probabilities of its phases.
+
+All that may explain a grain is written as log odds over the explanation that was found. What they owe to the
+reflections that show and hide is believed in part only; what they owe to scale and ellipse, in full. The constants are
+those that make the answers of many frames with a known truth likeliest, see ``benchmarks/fit_judging.py``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,26 +15,38 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.records import FloatArray
+    from fringemap.records import FloatArray, IntArray, Mask
 
 
 class Measured(NamedTuple):
-    """How the odds of phases against "unknown" must be changed so that stated and realised shares agree."""
+    """What no model tells; fitted on frames with a known truth."""
 
-    power: float
-    """Of all probabilities."""
-    unknown: float
-    """Factor on that of "unknown"."""
+    trust: float
+    """Share of the log odds that is believed, but for what scale and ellipse have in them. Spots of a grain, and grains
+    of a frame, share one transfer function that nobody knows: what each shows and hides is no independent evidence."""
+    plain: float
+    """Factor on the odds of plain lattices that are on no list."""
+    decoys: float
+    """Factor on those of decoys."""
+    siblings: float
+    """Phases on no list that differ from a listed one by the size of their cell only, for each that is on a long list
+    and not cubic."""
+    cubic_siblings: float
+    """The same for each that is cubic: with one edge and no angle, the same structure comes in many sizes."""
+    lattices: float
+    """Factor on the odds of "unknown" where a plain lattice explains a grain better than any phase."""
+    sisters: float
+    """Factor on the odds that a further grain of a phase is of another one."""
 
 
-# By ``benchmarks/identification.py --reliability``: lists of seed 31, and images (``--drawn``) of seeds 1 and 2.
-OF_GRAINS = Measured(1.05, 1.15)
-OF_LATTICES = Measured(0.8, 0.5)
+MEASURED = Measured(
+    trust=0.457, plain=8.3, decoys=6.12, siblings=0.0725, cubic_siblings=0.523, lattices=0.538, sisters=0.0638
+)
 
 
 @dataclass(frozen=True)
 class Odds:
-    """What may explain most spots of one grain, as odds against each of them being unknown."""
+    """What may explain most spots of one grain, as log odds against each of them being unknown."""
 
     reference: int | None
     """Of the grain; None: a lattice that no phase of the list explains as well."""
@@ -40,89 +57,143 @@ class Odds:
     plain: float
     """Of plain lattices, and of spots without any order."""
     of_sets: FloatArray
-    """Weight of the sets of grains in which each phase, and last plain lattices, explain the spots; 0 for what leads no
-    set; (n_references + 1,)."""
+    """Log odds of the best set of grains in which each phase, and last plain lattices, explain the spots; -inf for what
+    leads no set; (n_references + 1,)."""
+    distortion_of_list: FloatArray
+    """Share that scale and ellipse have in ``of_list``; (n_references,)."""
+    distortion_of_sets: FloatArray
+    """Share that they have in ``of_sets``; (n_references + 1,)."""
     siblings: float
-    """Of phases on no list that differ from the grain's by their size only, against the grain's phase."""
+    """By how much the evidence for the grain's phase gains if the size of its cell is free."""
+    is_cubic: bool
+    of_prior: float
+    """What a short list takes from the log odds of all that is on no list."""
 
 
-def judge(odds: Sequence[Odds], *, again: float) -> list[FloatArray]:
-    """Probabilities of the listed phases for each grain of a frame.
+@dataclass(frozen=True)
+class Rivals:
+    """What else may explain each of n grains, as log odds over the explanation that was found."""
+
+    of_list: FloatArray
+    """Of each phase of the list; (n, n_references)."""
+    plain: FloatArray
+    """Of plain lattices; (n,)."""
+    decoys: FloatArray
+    """Of all decoys together; (n,)."""
+    distortion_of_list: FloatArray
+    """Share that scale and ellipse have in ``of_list``; (n, n_references)."""
+    distortion_of_none: FloatArray
+    """Share that they have in ``plain`` and ``decoys``; (n,)."""
+    siblings: FloatArray
+    is_cubic: Mask
+    of_prior: FloatArray
+    is_lattice: Mask
+    """A plain lattice explains the grain best; (n,)."""
+    elder: IntArray
+    """Row of the first grain of the same phase in the same frame; (n,)."""
+    apart: FloatArray
+    """Of a further grain of a phase: of all that is on no list to explain this grain alone; (n,)."""
+
+    @classmethod
+    def join(cls, frames: Sequence[Rivals]) -> Rivals:
+        """Put the grains of several frames with the same list in one row."""
+        begins = np.cumsum([0, *(len(one.plain) for one in frames)])
+        columns = {one.name: np.concatenate([getattr(frame, one.name) for frame in frames]) for one in fields(cls)}
+        shift = np.repeat(begins[:-1], np.diff(begins))
+        return cls(**{**columns, "elder": columns["elder"] + shift})
+
+
+def compare(odds: Sequence[Odds], *, again: FloatArray, again_decoys: float) -> Rivals:
+    """Write all that may explain each grain of a frame over the explanation that was found.
 
     Parameters
     ----------
     odds
-        Of each grain, the strongest first.
+        Of each grain, the strongest first; at least one.
     again
-        How many times as many grains are expected of a decoy once it is in the frame.
-
-    Returns
-    -------
-    list of FloatArray
-        Of each grain, for each reference; what is missing to 1 is unknown.
+        Log of how many times as many grains are expected of each phase once it is in the frame; (n_references,).
+    again_decoys
+        The same for a decoy.
 
     Notes
     -----
-    What leads a set of its own is weighed by the sets; all else by the odds for the grain alone. The first grain of a
-    phase stands for all of them. Whatever else it may be must explain the others, too: a decoy by itself, at its own
-    odds for each, or all of them apart, by other decoys and plain lattices.
+    The first grain of a phase stands for all of them. Whatever else it may be must explain the others, too: another
+    phase or a decoy by itself, at its own odds for each, or all of them apart, by decoys and plain lattices.
     """
-    judged: list[FloatArray] = []
-    for number, one in enumerate(odds):
-        sisters = [
-            other
-            for other, sister in enumerate(odds)
-            if one.reference is not None and sister.reference == one.reference and other != number
-        ]
-        elder = next((judged[other] for other in sisters if other < number), None)
-        if elder is not None:
-            assert one.reference is not None  # plain lattices have no sisters
-            own = one.of_list[one.reference]
-            judged.append(elder * own / (own + one.decoys.sum() + one.plain))
+    rows = [_compare_one(odds, number, again, again_decoys) for number in range(len(odds))]
+    of_list, plain, decoys, distortion_of_list, distortion_of_none, apart = zip(*rows, strict=True)
+    first = {one.reference: number for number, one in reversed(list(enumerate(odds)))}
+    elder = [number if one.reference is None else first[one.reference] for number, one in enumerate(odds)]
+    return Rivals(
+        of_list=np.array(of_list),
+        plain=np.array(plain),
+        decoys=np.array(decoys),
+        distortion_of_list=np.array(distortion_of_list),
+        distortion_of_none=np.array(distortion_of_none),
+        siblings=np.array([one.siblings for one in odds]),
+        is_cubic=np.array([one.is_cubic for one in odds]),
+        of_prior=np.array([one.of_prior for one in odds]),
+        is_lattice=np.array([one.reference is None for one in odds]),
+        elder=np.array(elder),
+        apart=np.array(apart),
+    )
+
+
+def probabilities(rivals: Rivals, measured: Measured = MEASURED) -> FloatArray:
+    """Probability of each listed phase for each grain; what is missing to 1 is unknown; (n, n_references)."""
+    # What scale and ellipse say, and what is known beforehand, hangs on no transfer function: all of it counts.
+    each = measured.trust * rivals.of_list + (1.0 - measured.trust) * rivals.distortion_of_list
+    plain = measured.trust * rivals.plain + np.log(measured.plain)
+    decoys = measured.trust * rivals.decoys + np.log(measured.decoys)
+    unlisted = _log_sum(plain, decoys) + (1.0 - measured.trust) * (rivals.of_prior + rivals.distortion_of_none)
+    siblings = rivals.siblings + np.log(np.where(rivals.is_cubic, measured.cubic_siblings, measured.siblings))
+    unknown = np.where(rivals.is_lattice, unlisted + np.log(measured.lattices), _log_sum(unlisted, siblings))
+    top = np.maximum(each.max(axis=1), unknown)
+    odds = np.exp(each - top[:, None])
+    shares = odds / (odds.sum(axis=1) + np.exp(unknown - top))[:, None]
+    same = 1.0 / (1.0 + measured.sisters * np.exp(np.minimum(measured.trust * rivals.apart, 500.0)))
+    is_first = rivals.elder == np.arange(len(rivals.elder))
+    probability: FloatArray = np.where(is_first, 1.0, same)[:, None] * shares[rivals.elder]
+    return probability
+
+
+def _compare_one(
+    odds: Sequence[Odds], number: int, again: FloatArray, again_decoys: float
+) -> tuple[FloatArray, float, float, FloatArray, float, float]:
+    """Log odds of all over the explanation of one grain, in the order of ``Rivals``; the last is ``apart``."""
+    one = odds[number]
+    of_list, decoys, plain = one.of_list, one.decoys, one.plain
+    own = plain if one.reference is None else float(of_list[one.reference])
+    apart = float(_log_sum(_total(decoys), plain)) - own
+    for other, sister in enumerate(odds):
+        if one.reference is None or sister.reference != one.reference or other == number:
             continue
-        decoys, plain = _beside_sisters(one, [odds[other] for other in sisters], again)
-        of_list, plain = _with_sets(one, plain)
-        judged.append(of_list / (of_list.sum() + decoys + plain) / (1.0 + one.siblings))
-    return judged
-
-
-def _beside_sisters(one: Odds, sisters: Sequence[Odds], again: float) -> tuple[float, float]:
-    """Odds of all decoys and of plain lattices, less by what it takes to explain the other grains of the phase."""
-    decoys, plain = one.decoys, one.plain
-    for sister in sisters:
-        own = sister.of_list[one.reference]
-        apart = sister.decoys.sum() + sister.plain
-        same = again * sister.decoys
-        decoys = decoys * (same + apart) / (own + same + apart)
-        plain *= float(apart / (own + apart))
-    return float(decoys.sum()), plain
-
-
-def _with_sets(one: Odds, plain: float) -> tuple[FloatArray, float]:
-    """Replace the odds of what leads a set, phases and plain lattices, by the weights of the sets."""
-    merged = np.append(one.of_list, plain)
+        others = float(_log_sum(_total(sister.decoys), sister.plain))
+        any_way = float(_log_sum(sister.of_list[one.reference], others))
+        of_list = of_list + _beside(sister.of_list + again, others, any_way)
+        decoys = decoys + _beside(sister.decoys + again_decoys, others, any_way)
+        plain += others - any_way
     place = -1 if one.reference is None else one.reference
-    merged = np.where(one.of_sets > 0.0, merged[place] * one.of_sets / one.of_sets[place], merged)
-    return merged[:-1], float(merged[-1])
+    found, of_distortion = np.append(of_list, plain) - own, np.append(one.distortion_of_list, 0.0)
+    of_distortion -= of_distortion[place]
+    found[place] = 0.0
+    with_sets = one.of_sets - one.of_sets[place]
+    of_distortion = np.where(with_sets > found, one.distortion_of_sets - one.distortion_of_sets[place], of_distortion)
+    found = np.maximum(found, with_sets)
+    return found[:-1], float(found[-1]), _total(decoys) - own, of_distortion[:-1], float(of_distortion[-1]), apart
 
 
-def as_reported(probabilities: FloatArray, *, is_lattice: bool) -> FloatArray:
-    """Turn the probabilities of the model into those that come true as often as they say.
+def _beside(same: FloatArray, apart: float, any_way: float) -> FloatArray:
+    """Log probability that something explains a sister, too, or else all that is on no list does."""
+    return _log_sum(same, apart) - _log_sum(same, any_way)
 
-    Parameters
-    ----------
-    probabilities
-        Of each reference for one grain; what is missing to 1 is unknown; (n_references,).
-    is_lattice
-        The grain is a lattice that no phase explains well.
 
-    Notes
-    -----
-    With a single phase, this is Platt's map: the log odds times a power, less the log of a factor. Grains of which
-    nothing speaks against a phase stay so, and the order of phases is kept.
-    """
-    power, factor = OF_LATTICES if is_lattice else OF_GRAINS
-    each = probabilities**power
-    unknown = factor * max(0.0, 1.0 - float(probabilities.sum())) ** power
-    reported: FloatArray = each / (each.sum() + unknown)
-    return reported
+def _total(log_odds: FloatArray) -> float:
+    """Log of the sum of odds; -inf if there are none."""
+    top = log_odds.max(initial=-np.inf)
+    return float(top + np.log(np.exp(log_odds - top).sum())) if np.isfinite(top) else -np.inf
+
+
+def _log_sum(one: FloatArray | float, other: FloatArray | float) -> FloatArray:
+    log_sum: FloatArray = np.logaddexp(one, other)
+    return log_sum

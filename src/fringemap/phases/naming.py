@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 RIVAL_ODDS = 10.0
 """A rival is reported if the best is not more than this many times as probable."""
 
-SINGLES_EXPECTED = 0.5
-"""Grains of a named phase that show a single spot, expected in a frame that does not tell otherwise."""
+SINGLES_EXPECTED = 1.0
+"""Grains that show a single spot, expected of a phase that is in a frame that does not tell otherwise."""
 
 SINGLES_OF_LIST = 4.5
-"""Single spots expected of all phases of the list that have no name."""
+"""Single spots expected of all phases of the list that are not in the frame as far as its grains tell."""
 
 SMALLEST = 0.02
 """A phase less probable than this is no candidate even where nothing else is likelier."""
@@ -268,13 +268,21 @@ class _Singles:
 
 def _single_priors(frame: _Frame, named: set[int]) -> list[FloatArray]:
     """Log of the expected number of single spots of each reflection of each reference."""
-    priors = []
+    present = _presence(frame, named)
     share, n_free = frame.explanation.single_share, _count_free(frame)
-    of_named = max(SINGLES_EXPECTED, share / (1.0 - share) * n_free / max(1, len(named)))
-    for number, rings in enumerate(frame.explanation.rings):
-        rate = of_named if number in named else SINGLES_OF_LIST / max(len(frame.references), FEWEST_REAL)
-        priors.append(np.log(np.maximum(rate * rings.weight, 1e-12)))
-    return priors
+    of_present = max(SINGLES_EXPECTED, share / (1.0 - share) * n_free / max(1.0, float(present.sum())))
+    of_list = SINGLES_OF_LIST / max(len(frame.references), FEWEST_REAL)
+    rates = present * of_present + (1.0 - present) * of_list
+    rings = frame.explanation.rings
+    return [np.log(np.maximum(rate * one.weight, 1e-12)) for rate, one in zip(rates, rings, strict=True)]
+
+
+def _presence(frame: _Frame, named: set[int]) -> FloatArray:
+    """Probability that each reference is in the frame, as far as its grains tell; named ones are; (n_references,)."""
+    every = [grain.probabilities for grain in frame.explanation.grains]
+    present: FloatArray = np.max([np.zeros(len(frame.references)), *every], axis=0)
+    present[list(named)] = 1.0
+    return present
 
 
 def _name_single(frame: _Frame, row: int, found: _Singles, named: set[int]) -> SpotMatch:

@@ -21,12 +21,13 @@ from fringemap.phases.combinations import flag_combinations
 from fringemap.phases.grains import UNLISTED, Grain, triple
 from fringemap.phases.hypotheses import propose
 from fringemap.phases.joining import join_spots
-from fringemap.phases.judging import Odds, as_reported, judge
+from fringemap.phases.judging import probabilities
 from fringemap.phases.observed import observe, take
 from fringemap.phases.pairs import fit_pairs, make_pairs
-from fringemap.phases.search import AGAIN_EXPECTED, Search, distinct, odds_of
+from fringemap.phases.rivals import FREE, weigh_rivals
+from fringemap.phases.search import Search
 from fringemap.phases.seeds import prepare
-from fringemap.phases.sets import claims_of, explore, given_by, overlaps
+from fringemap.phases.sets import explore
 from fringemap.phases.unlisted import find_lattices
 from fringemap.phases.zones import standard_zone
 from fringemap.records import Flag
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from fringemap.phases.sets import GrainSet
     from fringemap.phases.singles import RingSet
     from fringemap.phases.unlisted import Lattices
-    from fringemap.records import FloatArray, Mask, Reflections, Spots
+    from fringemap.records import FloatArray, Reflections, Spots
 
 DOUBTFUL_FACTOR = 10.0
 DOUBTFUL = Flag.ON_STREAK | Flag.SINGLE_PIXEL | Flag.FEW_PERIODS | Flag.NOT_REFINED
@@ -57,13 +58,6 @@ MAX_SPOTS = 100
 
 HOPELESS = 5.0
 """What is known beforehand of scale and ellipse need not be so if the best set lies so far below in log odds."""
-
-TRUST = 0.43
-"""Share of the log odds between sets of grains that is believed. Grains of a frame share one transfer function that
-nobody knows, so what each shows and hides is no independent evidence; without this, nine of ten would be six of ten."""
-
-SIBLING_SIZES = 0.06
-"""Spread of the cells of crystals that are built alike [relative]: spinels, rock salts, perovskites."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +207,7 @@ def seek_grains(problem: Problem, combinations: Collection[int] = ()) -> Sought:
     sets: list[GrainSet] = []
     for number in range(len(problem.priors)):
         search = problem.search(number, log_null)
-        sets += explore(search, least=max((one.score for one in sets), default=-math.inf) - HOPELESS)
+        sets += explore(search, least=_least(sets))
         sets.sort(key=lambda one: -one.score)
         if _is_understood(sets[0]):
             break
@@ -228,14 +222,10 @@ def judge_grains(sought: Sought) -> Explanation:
         prior = problem.priors[0][1]
         return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.known.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
-    search, odds = sets[0].search, _odds(sets, len(problem.references))
-    judged = zip(sought.grains, judge(odds, again=AGAIN_EXPECTED / search.decoys_expected), strict=True)
+    judged = probabilities(weigh_rivals(sets, problem.references)) if sought.grains else ()
     return Explanation(
-        grains=tuple(
-            replace(grain, probabilities=as_reported(raw, is_lattice=grain.reference == UNLISTED))
-            for grain, raw in judged
-        ),
-        prior=search.prior,
+        grains=tuple(replace(one, probabilities=shares) for one, shares in zip(sought.grains, judged, strict=True)),
+        prior=sets[0].search.prior,
         distortion=sets[0].distortion,
         log_null=sought.log_null,
         certain=problem.certain,
@@ -246,12 +236,28 @@ def judge_grains(sought: Sought) -> Explanation:
     )
 
 
+def _least(sets: Sequence[GrainSet]) -> float:
+    """Log odds below which another prior of scale and ellipse is hopeless; none is if the best set strains its own.
+
+    Where that is so, the grains that the other prior makes possible often come up as rivals only.
+    """
+    if not sets or _is_distorted(sets[0]):
+        return -math.inf
+    return sets[0].score - HOPELESS
+
+
+def _is_distorted(one: GrainSet) -> bool:
+    """Tell whether a set of grains needs a scale or an ellipse that is not expected."""
+    return one.gain_of_freedom(*FREE) > 0.0
+
+
 def _is_understood(one: GrainSet) -> bool:
-    """Tell whether several grains of listed phases explain most of the strongest spots with one scale and ellipse."""
+    """Tell whether several grains of listed phases explain most strong spots without much distortion."""
     strongest = one.search.observed.seeds[:N_STRONGEST]
     listed = [grain for grain in one.grains if grain.reference != UNLISTED]
     explained = {spot for grain in listed for spot in grain.spots}
-    return len(listed) > 1 and sum(int(spot) in explained for spot in strongest) > 0.6 * len(strongest)
+    explains = len(listed) > 1 and sum(int(spot) in explained for spot in strongest) > 0.6 * len(strongest)
+    return explains and not _is_distorted(one)
 
 
 def _join_all(grains: Sequence[Grain], problem: Problem) -> list[Grain]:
@@ -294,76 +300,3 @@ def _log_null(spots: Spots, observed: Observed) -> FloatArray:
     sure = -math.log(2.0 * math.pi) - 2.0 * np.log(observed.sigma)
     density: FloatArray = np.where(derived, np.maximum(log_null, sure), log_null)
     return density
-
-
-def _odds_of_siblings(best: GrainSet, grain: Grain) -> float:
-    """Odds of a phase that is on no list but differs from the grain's by its size only, against the grain's phase.
-
-    Many crystals are built alike. The further the scale must be from where the calibration sees it, the likelier is
-    such a sibling. Other phases of the frame do not vouch for the scale: they were chosen to suit it.
-    """
-    if grain.reference == UNLISTED or grain.reference in best.search.certain:
-        return 0.0
-    own = [one.evidence for one in best.grains if one.reference == grain.reference]
-    prior = best.search.prior
-    log_odds = prior.widened(SIBLING_SIZES).gain(own) - prior.gain(own)
-    return best.search.siblings * float(odds_of(np.array(log_odds)))
-
-
-def _sisters(grains: Sequence[Grain], number: int) -> list[int]:
-    """Other grains of the same phase."""
-    reference = grains[number].reference
-    if reference == UNLISTED:
-        return []
-    return [other for other, grain in enumerate(grains) if grain.reference == reference and other != number]
-
-
-def _weights(sets: Sequence[GrainSet], claims: Mask, n_references: int) -> FloatArray:
-    """Weight of the sets in which each reference, and last plain lattices or nothing, explain the claimed spots."""
-    weights = np.zeros(n_references + 1)
-    for one, weight in zip(sets, odds_of(TRUST * np.array([one.score - sets[0].score for one in sets])), strict=True):
-        reference = one.share(claims)
-        weights[UNLISTED if reference is None else reference] += weight
-    return weights
-
-
-def _odds(sets: Sequence[GrainSet], n_references: int) -> list[Odds]:
-    """Weigh all that may explain most spots of each grain of the best set.
-
-    The first grain of a phase is judged without what its sisters say about scale and ellipse. What leads no set has no
-    single fringes to speak for it, so the odds of all that is like it are less by what these say for the grain's phase.
-    """
-    search, grains = sets[0].search, sets[0].grains
-    given = [given_by(search, _judges(grains, number)) for number in range(len(grains))]
-    claims = [claims_of(search, grain) for grain in grains]
-    phases = {grain.reference for grain in grains}
-    alone = {phase: float(odds_of(np.array(-sets[0].singles_of(phase)))) for phase in phases}
-    found = zip(grains, claims, search.find(given), search.find_decoys(given, claims), strict=True)
-    of_grains = []
-    for grain, claim, listed, (decoy, score, mock_claims) in found:
-        leaders = {one.share(claim) for one in sets}
-        faded = np.full(n_references, alone[grain.reference])
-        faded[[one for one in leaders if one not in (None, UNLISTED)]] = 1.0
-        real = distinct(listed.real, search.hypotheses)
-        odds, decoys = np.zeros(n_references), np.zeros(len(search.decoys))
-        np.add.at(odds, search.reference(real.row), odds_of(real.score) * overlaps(real.claims, claim))
-        np.add.at(decoys, decoy, odds_of(score) * overlaps(mock_claims, claim))
-        plain = 1.0 + odds_of(listed.lattice_score) @ overlaps(listed.lattice_claims, claim)
-        of_grains.append(
-            Odds(
-                reference=None if grain.reference == UNLISTED else grain.reference,
-                of_list=odds * faded,
-                decoys=decoys * faded[search.decoys.references],
-                plain=float(plain * alone[grain.reference]),
-                of_sets=_weights(sets, claim, n_references),
-                siblings=_odds_of_siblings(sets[0], grain),
-            )
-        )
-    return of_grains
-
-
-def _judges(grains: Sequence[Grain], number: int) -> list[Grain]:
-    """Grains beside which one is judged: all others, but for the first of its phase without its sisters."""
-    sisters = _sisters(grains, number)
-    first = not any(other < number for other in sisters)
-    return [one for other, one in enumerate(grains) if other != number and not (first and other in sisters)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fringemap.phases.cases import Cases
-from fringemap.phases.hypotheses import Trials, propose, rank, try_all, weigh
+from fringemap.phases.hypotheses import Trials, compare_claims, propose, rank, try_all, weigh
 from fringemap.phases.pairs import fit_pairs
 from fringemap.phases.singles import weigh_singles
 
@@ -46,9 +46,6 @@ FEWEST_REAL = 2
 
 LONG_LIST = 60
 """A shorter list is what a user knows of the specimen: it leaves less to phases that are not on it."""
-
-SIBLINGS = 0.1
-"""Phases on no list that differ from a listed one by the size of their cells only, for each that is on a long list."""
 
 N_WEIGHED = 64
 """Hypotheses that are integrated where all rivals count."""
@@ -117,14 +114,29 @@ class Search:
         return replace(self, log_null=log_null, known=known)
 
     @property
-    def siblings(self) -> float:
-        """Unlisted phases that are built like a listed one, for each of these."""
-        return SIBLINGS * min(1.0, len(self.index) / LONG_LIST)
+    def share_unlisted(self) -> float:
+        """How much is left to what is not on the list, of what a long list leaves."""
+        return min(1.0, len(self.index) / LONG_LIST)
 
     @property
     def decoys_expected(self) -> float:
         """Grains expected of each decoy."""
-        return DECOYS_EXPECTED * min(1.0, len(self.index) / LONG_LIST) / max(len(self.decoys), 1)
+        return DECOYS_EXPECTED * self.share_unlisted / max(len(self.decoys), 1)
+
+    @property
+    def log_again(self) -> float:
+        """Log of how many times as many grains are expected of a phase that is in the frame already."""
+        return math.log(AGAIN_EXPECTED / self._new_expected)
+
+    @property
+    def log_prior_unlisted(self) -> float:
+        """What the length of the list takes from the log odds of all that is not on it; 0 for long lists."""
+        return min(0.0, math.log(self.share_unlisted * GRAINS_EXPECTED / LONG_LIST / self._new_expected))
+
+    @property
+    def _new_expected(self) -> float:
+        """Grains expected of each structure of the list."""
+        return GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL)
 
     def weigh_singles(
         self, references: Collection[int], distortion: Distortion, taken: Collection[int]
@@ -136,13 +148,18 @@ class Search:
         rings = [self.rings[reference] for reference in sorted(references)]
         return weigh_singles(self.observed, self.log_null, rings, distortion, free)
 
-    def find(self, given: Sequence[Given], *, n_weighed: int = N_WEIGHED) -> list[Found]:
+    def find(
+        self, given: Sequence[Given], *, wanted: Sequence[Mask] | None = None, n_weighed: int = N_WEIGHED
+    ) -> list[Found]:
         """Integrate the best hypotheses.
 
         Parameters
         ----------
         given
             What to take for granted, in each of several cases.
+        wanted
+            Spots of each case: only what explains half of them is integrated, each way to explain the same spots by the
+            same zone once. None: anything, the same thing perhaps several times.
         n_weighed
             So many of the best-ranked hypotheses of each case are integrated.
 
@@ -157,9 +174,13 @@ class Search:
         fit = fit_pairs(self.pairs, cases.covariance, cases.mean)
         trials = try_all(self.hypotheses, cases)
         log_rate = self._log_rates(given)[trials.case, self._tables[trials.row]]
-        best = _top(rank(self.hypotheses, trials, fit, cases.log_null) + log_rate, trials, cases, n_weighed)
+        ranked = rank(self.hypotheses, trials, fit, cases.log_null) + log_rate
+        if wanted is not None:
+            kept = _relevant(self.hypotheses, trials, ranked, cases, np.stack(wanted))
+            trials, ranked, log_rate = trials.take(kept), ranked[kept], log_rate[kept]
+        best = _top(ranked, trials, cases, n_weighed)
         weighed = weigh(self.hypotheses, trials.take(best), cases).add(log_rate[best])
-        unlisted = float(np.log(UNLISTED_EXPECTED * min(1.0, len(self.index) / LONG_LIST)))
+        unlisted = float(np.log(UNLISTED_EXPECTED * self.share_unlisted))
         return [
             Found(real, *self.lattices.best(unlisted, log_null, n_weighed))
             for real, log_null in zip(_by_case(weighed, trials.case[best], cases), cases.log_null, strict=True)
@@ -204,8 +225,8 @@ class Search:
         is_present = np.zeros((len(given), len(self.rings) + 1), np.bool_)
         for row, one in zip(is_present, given, strict=True):
             row[[*one.present, *self.certain]] = True
-        new = GRAINS_EXPECTED / max(len(self.index), FEWEST_REAL)
-        rates: FloatArray = np.log(np.where(is_present[:, self.index.references], AGAIN_EXPECTED, new))
+        expected = np.where(is_present[:, self.index.references], AGAIN_EXPECTED, self._new_expected)
+        rates: FloatArray = np.log(expected)
         return rates
 
     @cached_property
@@ -238,6 +259,30 @@ def _highest(ranked: FloatArray, at_most: int) -> IntArray:
         rows = rows[np.argpartition(-ranked[rows], at_most)[:at_most]]
     highest: IntArray = rows
     return highest
+
+
+def overlaps(claims: Mask, wanted: Mask) -> Mask:
+    """Tell which rows of claims hold half of the wanted spots; (n,). ``wanted`` is one row, or one for each."""
+    enough: Mask = (claims & wanted).sum(axis=1) >= 0.5 * wanted.sum(axis=-1)
+    return enough
+
+
+def _relevant(hypotheses: Hypotheses, trials: Trials, ranked: FloatArray, cases: Cases, wanted: Mask) -> IntArray:
+    """Trials that explain half of the wanted spots of their case, of those that are the same grain the best; in order.
+
+    Without this, the many pairs of a grain with many spots would leave no place for its rivals.
+    """
+    rows = np.flatnonzero(np.isfinite(ranked))
+    claims, mixed = compare_claims(hypotheses, trials.take(rows), cases.log_null)
+    close = np.flatnonzero(overlaps(claims, wanted[trials.case[rows]]))
+    close = close[np.argsort(-ranked[rows[close]], kind="stable")]
+    case, zone = trials.case[rows[close]].tolist(), hypotheses.zone[trials.row[rows[close]]].tolist()
+    first: dict[tuple[int, int, float, bytes], int] = {}
+    names = zip(case, zone, mixed[close].round(6).tolist(), np.packbits(claims[close], axis=1), strict=True)
+    for place, (*name, spots) in enumerate(names):
+        first.setdefault((*name, spots.tobytes()), place)
+    kept: IntArray = np.sort(rows[close[list(first.values())]])
+    return kept
 
 
 def _by_case(weighed: Weighed, case: IntArray, cases: Cases) -> list[Weighed]:

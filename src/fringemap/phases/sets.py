@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fringemap.phases.distortion import Distortion, gain_of_freedom
 from fringemap.phases.grains import UNLISTED, Grain, make_grain, make_unlisted
-from fringemap.phases.search import Found, Given, odds_of
+from fringemap.phases.search import Found, Given, odds_of, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fringemap.phases.distortion import Distortion
     from fringemap.phases.search import Search
-    from fringemap.records import FloatArray, Mask
+    from fringemap.records import Mask
 
 N_TAKEN = 16
 """Hypotheses that are integrated where only the best is wanted."""
@@ -45,6 +45,16 @@ class GrainSet:
         phases = {grain.reference for grain in grains if grain.reference != UNLISTED}
         self.singles, self.distortion, self.single_share = _weigh_singles(search, phases, joint, taken)
         self.score += self.singles + search.log_weight
+
+    def gain_of_freedom(self, scale_sigma: float, ellipse_sigma: float = 0.0, *, reference: int | None = None) -> float:
+        """By how much the log odds gain if scale and ellipse are so much less well known; or those of one phase alone.
+
+        Plain lattices say nothing of either.
+        """
+        own = [grain.evidence for grain in self.grains if reference in (None, grain.reference)]
+        seen = Distortion(np.zeros((3, 3)), np.zeros(3)).with_evidence(own)
+        freer = self.search.prior.widened(scale_sigma, ellipse_sigma)
+        return float(gain_of_freedom(self.search.prior, freer, seen.precision[None], seen.pull[None])[0])
 
     def singles_of(self, reference: int) -> float:
         """Log odds that a phase owes to single fringes; never below 0."""
@@ -98,13 +108,6 @@ def claims_of(search: Search, grain: Grain) -> Mask:
     return claims
 
 
-def overlaps(claims: Mask, wanted: Mask) -> FloatArray:
-    """Tell which rows of claims hold half of the wanted spots: 1, else 0; (n,)."""
-    shared = (claims & wanted).sum(axis=1)
-    enough: FloatArray = (shared >= 0.5 * wanted.sum()).astype(np.float64)
-    return enough
-
-
 def _weigh_singles(
     search: Search, phases: set[int], joint: Distortion, taken: Sequence[int]
 ) -> tuple[float, Distortion, float]:
@@ -125,7 +128,7 @@ def _undisturbed(search: Search, rival: Grain, grains: Sequence[Grain]) -> list[
     after = search.prior.with_evidence([rival.evidence])
     kept = []
     for grain in grains:
-        if any(grain is one for one in ousted) or grain.reference in phases:
+        if grain.reference == UNLISTED or grain.reference in phases or any(grain is one for one in ousted):
             continue
         if after.gain([grain.evidence]) > before.gain([grain.evidence]) - DISTURBED:
             kept.append(grain)
@@ -144,7 +147,8 @@ def _rivals(search: Search, grains: Sequence[Grain]) -> list[Grain]:
         if grain.reference == UNLISTED or all(other.reference != grain.reference for other in grains[:number])
     ]
     taken = [{spot for other in _strangers(grains, grain) for spot in other.spots} for grain in eldest]
-    found = search.find([Given(search.prior, spots, ()) for spots in taken])
+    claims = [claims_of(search, grain) for grain in eldest]
+    found = search.find([Given(search.prior, spots, ()) for spots in taken], wanted=claims)
     rivals = [one for case in zip(eldest, taken, found, strict=True) for one in _rivals_of(search, *case)]
     rivals.sort(key=lambda rival: rival[0])
     return [rival for _, rival in rivals[:MAX_RIVALS]]
@@ -158,10 +162,7 @@ def _strangers(grains: Sequence[Grain], grain: Grain) -> list[Grain]:
 
 def _rivals_of(search: Search, grain: Grain, taken: set[int], found: Found) -> list[tuple[float, Grain]]:
     """Rivals of one grain, each with the log odds that it lacks."""
-    reference = search.reference(found.real.row)
-    close = overlaps(found.real.claims, claims_of(search, grain)) > 0
-    _, first = np.unique(np.where(close, reference, -1), return_index=True)
-    first = np.sort(first[close[first]])[: MAX_RIVALS + 1]
+    first = np.sort(np.unique(search.reference(found.real.row), return_index=True)[1])[: MAX_RIVALS + 1]
     made = [make_grain(search, found.real, int(row), search.prior, len(taken)) for row in first]
     worth = [one.score + _singles_of(search, one, taken) for one in made]
     own = [value for value, one in zip(worth, made, strict=True) if one.reference == grain.reference]

@@ -1,0 +1,84 @@
+"""What else may explain a grain: nothing that explains its spots is crowded out, and freedom of scale has its price."""
+
+import numpy as np
+import pytest
+
+from fringemap.phases.cases import Cases
+from fringemap.phases.distortion import (
+    Distortion,
+    distortion_priors,
+    gain_of_freedom,
+    prior_distortion,
+)
+from fringemap.phases.hypotheses import compare_claims, propose, try_all, weigh
+from fringemap.phases.observed import observe
+from fringemap.phases.pairs import fit_pairs, make_pairs
+from fringemap.phases.posterior import Problem, judge_grains, seek_grains
+from fringemap.phases.search import Given, overlaps
+from fringemap.phases.seeds import prepare
+from made_crystals import make_reflections, make_spots, project
+
+SI_110 = [(1, -1, 1), (1, -1, -1), (0, 0, 2), (2, -2, 0), (1, -1, 3)]
+SI_111 = [(2, -2, 0), (0, 2, -2), (2, 0, -2), (4, -2, -2), (2, 2, -4), (2, -4, 2), (4, -4, 0), (0, 4, -4), (4, 0, -4)]
+REFERENCES = tuple(make_reflections(name, 0.9) for name in ("Li", "LiF", "Cu", "Si", "Cu2O", "CuO", "Li2O"))
+
+
+@pytest.fixture
+def two_grains() -> np.ndarray:
+    return np.concatenate([project("Si", SI_111, rotation=0.3), project("Si", SI_110, rotation=1.4)])
+
+
+def test_what_trials_claim_is_what_they_are_weighed_by(two_grains):
+    observed, index = observe(make_spots(two_grains)), prepare(REFERENCES, n_decoys=0).index
+    pairs, prior = make_pairs(observed), prior_distortion(0.01)
+    cases = Cases.of([prior], np.full((1, len(observed)), 2.0))
+    hypotheses = propose(index, observed, pairs, fit_pairs(pairs, cases.covariance, cases.mean))
+    trials = try_all(hypotheses, cases)
+    claims, mixed = compare_claims(hypotheses, trials, cases.log_null)
+    weighed = weigh(hypotheses, trials, cases)
+    np.testing.assert_array_equal(claims, weighed.claims)
+    # The same zone, spots and sum are the same grain, whatever pair it was found by: it has the same odds.
+    names = [
+        (int(hypotheses.zone[row]), round(float(value), 6), claim.tobytes())
+        for row, value, claim in zip(trials.row, mixed, claims, strict=True)
+    ]
+    scores: dict[tuple[int, float, bytes], list[float]] = {}
+    for name, score in zip(names, weighed.score, strict=True):
+        scores.setdefault(name, []).append(float(score))
+    assert max(map(len, scores.values())) > 5
+    assert max(max(some) - min(some) for some in scores.values()) < 0.1
+
+
+def test_a_search_for_rivals_finds_each_grain_once_and_only_what_explains_half_of_the_spots(two_grains):
+    problem = Problem(make_spots(two_grains), REFERENCES, priors=distortion_priors(0.01), n_decoys=0)
+    search = problem.search(0, np.full(len(two_grains), 2.0))
+    wanted = np.arange(len(two_grains)) < len(SI_111)
+    (found,) = search.find([Given(search.prior, (), ())], wanted=[wanted])
+    assert overlaps(found.real.claims, wanted).all()
+    names = [
+        (int(search.hypotheses.zone[row]), claim.tobytes(), round(float(score), 2))
+        for row, claim, score in zip(found.real.row, found.real.claims, found.real.score, strict=True)
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_every_grain_has_its_own_phase_among_what_may_explain_it(two_grains):
+    problem = Problem(make_spots(two_grains), REFERENCES, priors=distortion_priors(0.01), n_decoys=2)
+    grains = [grain for grain in judge_grains(seek_grains(problem)).grains if grain.is_listed]
+    assert len(grains) == 2
+    assert all(grain.probability == grain.probabilities.max() > 0.9 for grain in grains)
+
+
+def test_freedom_gains_where_the_scale_is_off_and_costs_where_it_is_not():
+    known = prior_distortion(0.01)
+    freer = known.widened(0.06, 0.03)
+    precision = np.diag([1e6, 1e6, 1e6])
+    off = np.array([[0.0, 0.0, 0.0], [0.05, 0.0, 0.0], [0.0, 0.02, 0.0]])
+    gain = gain_of_freedom(known, freer, np.broadcast_to(precision, (3, 3, 3)), off @ precision)
+    assert gain[0] < 0.0 < min(gain[1], gain[2])
+    # The same, one by one.
+    one_by_one = [
+        freer.gain([Distortion(precision, pull)]) - known.gain([Distortion(precision, pull)])
+        for pull in off @ precision
+    ]
+    np.testing.assert_allclose(gain, one_by_one, atol=1e-9)
