@@ -42,12 +42,12 @@ class Part:
         inside: NDArray[np.int64] = row[np.minimum(row, self.n_rows - row) <= self.last_row]
         return inside
 
-    def blocks(self) -> Iterator[tuple[slice, slice]]:
+    def blocks(self, n_rows: int = _BLOCK_ROWS) -> Iterator[tuple[slice, slice]]:
         """Pieces small enough for the processor's cache: a pass over a large spectrum is quicker piece by piece."""
         upper, lower = self.last_row + 1, max(self.n_rows - self.last_row, self.last_row + 1)
         for first, end in ((0, min(upper, self.n_rows)), (lower, self.n_rows)):
-            for start in range(first, end, _BLOCK_ROWS):
-                yield slice(start, min(start + _BLOCK_ROWS, end)), slice(self.n_cols)
+            for start in range(first, end, n_rows):
+                yield slice(start, min(start + n_rows, end)), slice(self.n_cols)
 
     def fill_outside(self, image: NDArray[np.float32], value: float, *, workers: int = 1) -> None:
         """Give the bins outside the part a value, in place."""
@@ -56,8 +56,11 @@ class Part:
         do_each(lambda piece: piece.fill(value), outside, workers=workers)
 
     def each(self, work: Callable[[slice, slice], None], *, workers: int = 1) -> None:
-        """Do something to every block, in several threads."""
-        do_each(lambda block: work(*block), self.blocks(), workers=workers)
+        """Do something to every block, in several threads.
+
+        Threads get larger blocks: with every call of numpy they wait for the interpreter.
+        """
+        do_each(lambda block: work(*block), self.blocks(_BLOCK_ROWS * workers), workers=workers)
 
 
 def do_each(work: Callable[[Piece], None], pieces: Iterable[Piece], *, workers: int = 1) -> None:
