@@ -162,6 +162,12 @@ def one_bright_pixel(row, col):
     return MadeSample(image, np.zeros((101, 40), np.uint8), np.ones((101, 40), np.uint8))
 
 
+def test_false_spots_of_nearly_the_same_logit_make_a_table_that_falls_when_it_is_rounded(rng):
+    table = package._table([(rng.uniform(0.0, 1e-3, 5), 4000) for _ in range(40)])
+    assert (np.diff(table["logit"]) > 0).all()
+    assert (np.diff(table["log10_false_per_megapixel"]) < 0).all()
+
+
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_the_power_of_the_pixels_with_which_false_spots_grow_is_found(rng, exponent):
     megapixels = rng.uniform(0.02, 0.5, 4000)

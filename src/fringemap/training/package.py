@@ -61,7 +61,7 @@ _LOGITS = np.linspace(-12.0, 12.0, 481)
 _INT8_SAMPLES, _INT8_CROP = 24, 256
 # False spots are counted from this logit on; the table goes on beyond its ends.
 _LEAST_LOGIT = -4.0
-_KNOTS = 24
+_KNOTS, _LEAST_STEP = 24, 1e-3
 # The table follows the counts down to so many false spots, and an exponential tail through the highest from there on.
 _TAIL_COUNT = 20
 _TAIL_MEAN = (0.1, 10.0)
@@ -306,7 +306,8 @@ def tabulate_rate(highest: FloatArray, n_megapixels: float) -> tuple[FloatArray,
     tail = start + mean * np.arange(1, 8)
     logit = np.concatenate([knots, tail] if n > _TAIL_COUNT else [[start], tail])
     rate = np.concatenate([counts if n > _TAIL_COUNT else [count], count * np.exp(-np.arange(1.0, 8.0))])
-    rising = np.concatenate([[True], np.diff(logit) > 1e-6])
+    # Still apart when they are rounded.
+    rising = np.concatenate([[True], np.diff(logit) > _LEAST_STEP])
     return logit[rising], np.log10(rate[rising] / n_megapixels)
 
 
