@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fringemap.io.pixels import as_frame_image
-from fringemap.records import lend_array
+from fringemap.records import lend_array, let_spare_memory_go
 from fringemap.records.memory import _MOST_SPARE, _spare
 
 SHAPE = (2048, 2060)
@@ -74,3 +74,9 @@ def test_arrays_that_are_let_go_together_do_not_fill_the_memory():
     together = [lend_array(SHAPE, np.float32) for _ in range(_MOST_SPARE + 3)]
     del together
     assert len(_spare) == _MOST_SPARE
+
+
+def test_spare_memory_can_be_let_go():
+    lend_array(SHAPE, np.float32)
+    let_spare_memory_go()
+    assert not _spare

@@ -22,7 +22,7 @@ from fringemap.errors import CalibrationError, FringemapError, OutputError, Read
 from fringemap.io import read, read_calibration, sha256
 from fringemap.phases.any_scale import may_seek_scale
 from fringemap.pipeline import analyze_frame, load_phases
-from fringemap.records import FrameResult
+from fringemap.records import FrameResult, let_spare_memory_go
 from fringemap.report import Failure, write_results
 from fringemap.report.lines import name_probabilities, summarise
 from fringemap.report.results import PAGE_NAME
@@ -277,6 +277,7 @@ def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Trut
 def _unchanged(results: Iterator[FrameResult | Failure], opened: Opened) -> Iterator[FrameResult | Failure]:
     """Pass results on, and refuse at their end if a file of the input has changed; one that is gone has not."""
     yield from results
+    let_spare_memory_go()
     if opened.job.path.exists() and not {*stamp_of(opened.job.path)} <= {*opened.stamp}:
         raise ReadError(
             f"{opened.job.path.name} changed while it was analysed; repeat the run with --resume when it is complete"

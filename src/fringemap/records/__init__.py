@@ -22,7 +22,7 @@ from fringemap.records.frames import (
     Diffractogram,
     Frame,
 )
-from fringemap.records.memory import lend_array
+from fringemap.records.memory import lend_array, let_spare_memory_go
 from fringemap.records.phases import (
     UNKNOWN,
     Atom,
@@ -96,4 +96,5 @@ __all__ = [
     "ZonePattern",
     "flag_names",
     "lend_array",
+    "let_spare_memory_go",
 ]

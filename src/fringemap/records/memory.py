@@ -51,3 +51,9 @@ def lend_array(shape: tuple[int, ...], dtype: type[Number]) -> NDArray[Number]:
             _spare.clear()
         memory = _spare.pop(fitting[-1]) if fitting else np.empty(n_bytes, np.uint8)
     return np.asarray(_Loan(memory)).view(dtype).reshape(shape)
+
+
+def let_spare_memory_go() -> None:
+    """Give spare memory back to the system: no frame of its size comes next."""
+    with _choosing:
+        _spare.clear()
