@@ -2,9 +2,10 @@
 
     python benchmarks/train_shipped_model.py WORK_FOLDER [--workers N] [--resume]
 
-The sets take twenty minutes of one core and 3 GB, the training forty, the false spots of 2000 empty frames ten. The same release of torch on
-the same sort of processor gives the same weights bit for bit. ``WORK_FOLDER/compact-1`` then holds the package, whose
-``model.onnx``, ``model.json`` and ``weights.safetensors`` belong into ``src/fringemap/spots/models/compact-1``.
+The sets take twenty minutes of one core and 3 GB, the training forty, the false spots of 2000 empty frames ten. The
+same release of torch on the same sort of processor gives the same weights bit for bit. ``WORK_FOLDER/compact-1`` then
+holds the package, whose ``model.onnx``, ``model.json`` and ``weights.safetensors`` belong into
+``src/fringemap/spots/models/compact-1``.
 """
 
 from __future__ import annotations
