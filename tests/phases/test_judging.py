@@ -41,7 +41,7 @@ def test_a_grain_alone_shares_its_probability_with_all_that_may_explain_it():
 def test_siblings_take_from_all_phases_alike_and_more_from_cubic_ones(is_cubic, share):
     grain = replace(GRAIN, siblings=0.0, is_cubic=is_cubic)
     found = judge(grain, measured=ALL._replace(siblings=0.25, cubic_siblings=0.5))
-    np.testing.assert_allclose(found, [[90.0 / (100.0 + 90.0 * share), 5.0 / (100.0 + 90.0 * share)]])
+    np.testing.assert_allclose(found, [[90.0 / (100.0 + 95.0 * share), 5.0 / (100.0 + 95.0 * share)]])
 
 
 def test_what_explains_the_spots_in_a_set_of_its_own_is_weighed_by_the_set_if_that_says_more():

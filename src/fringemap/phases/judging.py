@@ -40,7 +40,7 @@ class Measured(NamedTuple):
 
 
 MEASURED = Measured(
-    trust=0.457, plain=8.3, decoys=6.12, siblings=0.0725, cubic_siblings=0.523, lattices=0.538, sisters=0.0638
+    trust=0.456, plain=7.46, decoys=5.19, siblings=0.0803, cubic_siblings=0.403, lattices=0.609, sisters=0.0557
 )
 
 
@@ -146,11 +146,14 @@ def probabilities(rivals: Rivals, measured: Measured = MEASURED) -> FloatArray:
     plain = measured.trust * rivals.plain + np.log(measured.plain)
     decoys = measured.trust * rivals.decoys + np.log(measured.decoys)
     unlisted = _log_sum(plain, decoys) + (1.0 - measured.trust) * (rivals.of_prior + rivals.distortion_of_none)
-    siblings = rivals.siblings + np.log(np.where(rivals.is_cubic, measured.cubic_siblings, measured.siblings))
-    unknown = np.where(rivals.is_lattice, unlisted + np.log(measured.lattices), _log_sum(unlisted, siblings))
+    unknown = np.where(rivals.is_lattice, unlisted + np.log(measured.lattices), unlisted)
+    # Whatever phase of the list it looks like, it may be a sibling instead.
+    siblings = np.exp(np.minimum(rivals.siblings, 500.0)) * np.where(
+        rivals.is_cubic, measured.cubic_siblings, measured.siblings
+    )
     top = np.maximum(each.max(axis=1), unknown)
     odds = np.exp(each - top[:, None])
-    shares = odds / (odds.sum(axis=1) + np.exp(unknown - top))[:, None]
+    shares = odds / (odds.sum(axis=1) * (1.0 + siblings) + np.exp(unknown - top))[:, None]
     same = 1.0 / (1.0 + measured.sisters * np.exp(np.minimum(measured.trust * rivals.apart, 500.0)))
     is_first = rivals.elder == np.arange(len(rivals.elder))
     probability: FloatArray = np.where(is_first, 1.0, same)[:, None] * shares[rivals.elder]
