@@ -224,7 +224,10 @@ def test_a_row_and_its_spot_choose_each_other_and_two_spots_show_angle_and_ratio
     tab.click("[data-pane=diffractogram] .stage", position={"x": place[0], "y": place[1]}, modifiers=["Shift"])
     assert len(state(tab, "selected")) == 2
     assert tab.locator("tr[aria-selected=true]").count() == 2
-    assert re.search(r"angle (45|89|90)\.\d+°.*d ratio 1\.", tab.inner_text(".card.picked .note"))
+    said = re.search(r"angle ([\d.]+)°.*d ratio 1\.", tab.inner_text(".card.picked .note"))
+    assert said
+    # The net along [001] has no other angles than 45 and 90 degrees.
+    assert float(said[1]) % 45 == pytest.approx(0, abs=0.3) or float(said[1]) % 45 == pytest.approx(45, abs=0.3)
     tab.keyboard.press("Escape")
     assert state(tab, "selected") == []
 
