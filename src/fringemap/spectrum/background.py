@@ -202,8 +202,8 @@ def _count_levels(power: Image, sample: _Sample, guess: Array, workers: int = 1)
     """Count the levels in rings and in sectors apart: a table of both would be longer than the list of bins."""
     n_rings, n_sectors = sample.n_rings * _N_LEVELS, -(-sample.n_rings // sample.group) * _N_SECTORS * _N_LEVELS
     offset = np.repeat((guess * _STEPS_PER_E - _LEVELS_BELOW).astype(np.float32), _N_LEVELS)
-
     rings, sectors = np.zeros(n_rings, np.int64), np.zeros(n_sectors, np.int64)
+    adding = Lock()
 
     def count(start: int) -> None:
         some = slice(start, start + _COUNTED_ROWS)
@@ -216,7 +216,6 @@ def _count_levels(power: Image, sample: _Sample, guess: Array, workers: int = 1)
             np.add(rings, in_rings, out=rings)
             np.add(sectors, in_sectors, out=sectors)
 
-    adding = Lock()
     do_each(count, range(0, len(sample.rows), _COUNTED_ROWS), workers=workers)
     rings, sectors = rings.astype(np.float32), sectors.astype(np.float32)
     return _Counts(rings.reshape(-1, _N_LEVELS), sectors.reshape(-1, _N_SECTORS, _N_LEVELS), sample.group)
