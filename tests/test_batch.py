@@ -11,12 +11,12 @@ import pytest
 from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap import batch
 from fringemap.batch import analyze, analyze_inputs, work
-from fringemap.errors import CalibrationError, OutputError, StructureError
+from fringemap.errors import CalibrationError, OutputError, ReadError, StructureError
 from fringemap.io import write_mrc
 from fringemap.phases import batch_q
 from fringemap.records import FrameResult, ScaleSource
 from fringemap.report.tables import ERROR_COLUMNS, SUMMARY_COLUMNS
-from fringemap.settings import PhaseSettings, ReadSettings
+from fringemap.settings import PhaseSettings, ReadSettings, ReportSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +122,27 @@ def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path
     assert result.summary["status"] == "partly failed"
     assert {line["frame"] for line in rows(tmp_path / "out" / "s" / "spots.csv")} == {"0", "2"}
     assert told == [("s", done, 3) for done in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "figures", "kept", "pictures"),
+    [(1, False, False, "none"), (2, False, False, "frame"), (2, False, True, "all"), (1, True, False, "all")],
+)
+def test_a_run_makes_the_pictures_that_somebody_will_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, figures: bool, kept: bool, pictures: str
+) -> None:
+    images = [draw_lif(seed).image for seed in range(frames)]
+    path = write_mrc(tmp_path / "a.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    asked: list[str] = []
+
+    def ask(*_: object, pictures: str, **__: object) -> None:
+        asked.append(pictures)
+        raise ReadError("asked, and no more")
+
+    monkeypatch.setattr(work, "analyze_frame", ask)
+    settings = replace(QUICK, report=ReportSettings(figures=figures))
+    analyze_inputs([path], tmp_path / "out", settings=settings, workers=1, keep_frames=kept)
+    assert asked == [pictures] * frames
 
 
 def test_a_fault_of_our_own_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

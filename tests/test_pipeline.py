@@ -49,6 +49,18 @@ def test_work_in_a_second_thread_changes_no_result(frame, settings):
     np.testing.assert_array_equal(one.thumbnail, two.thumbnail)
 
 
+def test_pictures_that_nobody_asks_for_are_not_made(frame, settings, monkeypatch):
+    references = pipeline.load_phases(settings)
+    whole = pipeline.analyze_frame(frame, references, settings=settings)
+    monkeypatch.setattr(pipeline, "shown_spectrum", lambda *_, **__: pytest.fail("drawn in vain"))
+    thin = pipeline.analyze_frame(frame, references, settings=settings, pictures="frame")
+    np.testing.assert_array_equal(thin.thumbnail, whole.thumbnail)
+    monkeypatch.setattr(pipeline, "reduce_frame", lambda *_, **__: pytest.fail("drawn in vain"))
+    bare = pipeline.analyze_frame(frame, references, settings=settings, pictures="none")
+    assert [thin.shown_spectrum.size, bare.shown_spectrum.size, bare.thumbnail.size] == [0, 0, 0]
+    assert whole.match == thin.match == bare.match
+
+
 def test_a_failure_beside_the_other_steps_is_not_lost(frame, settings, monkeypatch):
     def broken(*_args, **_options):
         raise ValueError("no picture")

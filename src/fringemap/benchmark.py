@@ -97,7 +97,8 @@ def _analyze(path: Path, out: Path, detector: Literal["classical", "unet"]) -> t
     start = time.perf_counter()
     frame = read(path, settings=settings.read)[0]
     seconds = {"read": time.perf_counter() - start}
-    result = analyze_frame(frame, references, settings=settings, workers=os.cpu_count() or 1)
+    # As a run without figures does.
+    result = analyze_frame(frame, references, settings=settings, workers=os.cpu_count() or 1, pictures="none")
     seconds |= result.seconds
     written = time.perf_counter()
     write_results([result], folder=out, settings=settings.report, provenance={"input": path.name})

@@ -6,7 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
 
 from fringemap.maps import compute_maps
 from fringemap.phases import added_phases, load_references, match_spots
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from fringemap.spectrum import RingSums
 
 T = TypeVar("T")
+Pictures = Literal["all", "frame", "none"]
+"""What a result holds to be looked at: frame and diffractogram, the frame alone, from which drift is followed, or
+neither."""
 
 
 def load_phases(settings: AnalysisSettings) -> tuple[Reflections, ...]:
@@ -57,6 +62,7 @@ def analyze_frame(
     settings: AnalysisSettings | None = None,
     workers: int = 1,
     choose: Callable[[Diffractogram], Spots] | None = None,
+    pictures: Pictures = "all",
 ) -> FrameResult:
     """Find the spots of a frame, say which phases explain them, and map each phase.
 
@@ -70,6 +76,8 @@ def analyze_frame(
         Threads of the large transform; with more than one, pictures and profile are made beside the other steps.
     choose
         Gives the spots of the diffractogram, as measured there, in place of the detector: those that a hand corrected.
+    pictures
+        Figures need "all", a series "frame"; those left out are empty.
 
     Raises
     ------
@@ -88,7 +96,7 @@ def analyze_frame(
             frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
         )
     with _beside(workers) as start:
-        pictures = start(lambda: _draw_pictures(frame, diffractogram, settings, seconds))
+        drawn = start(lambda: _draw_pictures(frame, diffractogram, settings, pictures, seconds))
         sums = start(lambda: _sum_rings(diffractogram, seconds))
         with _timed(seconds, "spots"):
             seen = choose(diffractogram) if choose else find_spots(diffractogram, settings=settings.spots)
@@ -98,7 +106,7 @@ def analyze_frame(
             match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
         with _timed(seconds, "maps"):
             maps = compute_maps(diffractogram, seen, match, settings=settings.maps, workers=workers)
-        thumbnail, picture, g_edge = pictures()
+        thumbnail, picture, g_edge = drawn()
         profile, rings = graph()
     return FrameResult(
         name=frame.name,
@@ -171,13 +179,22 @@ def _said_of_phases(settings: AnalysisSettings) -> tuple[str, ...]:
 
 
 def _draw_pictures(
-    frame: Frame, diffractogram: Diffractogram, settings: AnalysisSettings, seconds: dict[str, float]
+    frame: Frame,
+    diffractogram: Diffractogram,
+    settings: AnalysisSettings,
+    pictures: Pictures,
+    seconds: dict[str, float],
 ) -> tuple[Image, Image, tuple[float, float]]:
+    nothing = np.zeros((0, 0), np.float32)
+    if pictures == "none":
+        return nothing, nothing, (0.0, 0.0)
     with _timed(seconds, "pictures"):
+        thumbnail = reduce_frame(frame.image)
+        if pictures == "frame":
+            return thumbnail, nothing, (0.0, 0.0)
         if settings.report.spectrum == "paper":
-            return reduce_frame(frame.image), *shown_paper_view(frame, diffractogram.scale)
-        shown = shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
-        return reduce_frame(frame.image), *shown
+            return thumbnail, *shown_paper_view(frame, diffractogram.scale)
+        return thumbnail, *shown_spectrum(diffractogram, d_min_angstrom=settings.spots.d_min_angstrom)
 
 
 def _sum_rings(diffractogram: Diffractogram, seconds: dict[str, float]) -> RingSums:

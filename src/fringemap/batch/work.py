@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fringemap.io import FrameSeries
+    from fringemap.pipeline import Pictures
     from fringemap.records import Reflections, Truth
     from fringemap.settings import AnalysisSettings
 
@@ -329,8 +330,16 @@ def _analyzed(job: Job, series: FrameSeries, position: int) -> FrameResult:
     frame = series[position]
     if job.ahead:
         read_ahead(series, position + job.ahead, job.settings.read)
-    result = analyze_frame(frame, references, settings=job.settings, workers=job.threads)
+    pictures = _pictures_for(job, len(series))
+    result = analyze_frame(frame, references, settings=job.settings, workers=job.threads, pictures=pictures)
     return replace(result, warnings=(*series.warnings, *result.warnings))
+
+
+def _pictures_for(job: Job, n_frames: int) -> Pictures:
+    """What somebody will look at: figures, who asks for the stored results, or the drift of a series."""
+    if job.settings.report.figures or job.keep_frames:
+        return "all"
+    return "frame" if n_frames > 1 else "none"
 
 
 @lru_cache(maxsize=8)

@@ -53,9 +53,10 @@ class FrameResult:
     match: Match
     maps: tuple[PhaseMap, ...]
     thumbnail: Image
-    """The frame, reduced by averaging to at most 1024 px a side [counts]."""
+    """The frame, reduced by averaging to at most 1024 px a side [counts]; empty where nobody looks at it."""
     shown_spectrum: Image
-    """Centred whole diffractogram for pictures: log10 of whitened power, at most 1024 px a side."""
+    """Centred whole diffractogram for pictures: log10 of whitened power, at most 1024 px a side; empty where nobody
+    looks at it."""
     shown_g_max: tuple[float, float]
     """|gy|, |gx| at the edge of ``shown_spectrum`` [1/Å]."""
     mean_counts: float = float("nan")
