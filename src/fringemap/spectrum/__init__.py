@@ -25,7 +25,6 @@ from fringemap.spectrum.display import (
     shown_paper_view,
     shown_spectrum,
 )
-from fringemap.spectrum.peaks import find_peaks, half_widths
 from fringemap.spectrum.profile import RingSums, compute_profile, sum_rings
 
 __all__ = [
@@ -34,10 +33,8 @@ __all__ = [
     "bin_size",
     "compute_diffractogram",
     "compute_profile",
-    "find_peaks",
     "frequency_axes",
     "half_shape",
-    "half_widths",
     "nyquist",
     "paper_view",
     "read_block",

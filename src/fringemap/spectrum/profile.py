@@ -13,7 +13,6 @@ from fringemap.records import Profile
 from fringemap.spectrum.axes import bin_size
 from fringemap.spectrum.background import polar_grid
 from fringemap.spectrum.diffractogram import diffractogram_part
-from fringemap.spectrum.peaks import find_peaks
 
 if TYPE_CHECKING:
     from fringemap.records import Array, Diffractogram, IntArray, Mask, Scale
@@ -135,9 +134,10 @@ def _bins_in_rings(n: int, diffractogram: Diffractogram) -> Array:
 
 def _find_peaks(masked: Array) -> tuple[Array, Array]:
     """Positions (fractional rings) and heights of the peaks of the masked graph."""
+    from scipy.signal import find_peaks  # a third of a second to load, beside other work of the first frame
+
     smooth = scipy.ndimage.gaussian_filter1d(masked, _SMOOTHING_RINGS)
-    found = find_peaks(smooth)
-    peaks = found.position[found.prominence >= max(_LEAST_PROMINENCE * float(smooth.max()), 1e-12)]
+    peaks, _ = find_peaks(smooth, prominence=max(_LEAST_PROMINENCE * float(smooth.max()), 1e-12))
     left, middle, right = smooth[peaks - 1], smooth[peaks], smooth[peaks + 1]
     curvature = left - 2 * middle + right
     offset = np.where(curvature < 0, 0.5 * (left - right) / np.where(curvature < 0, curvature, 1.0), 0.0)

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.ndimage
 
 from fringemap.records import Flag, Rings
-from fringemap.spectrum import find_peaks, half_widths
 
 if TYPE_CHECKING:
     from fringemap.records import Array, Mask, Profile, Spots
@@ -49,6 +48,8 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     Rings
         In rising order of g; no rows if there is none.
     """
+    from scipy.signal import find_peaks  # a third of a second to load, beside other work of the first frame
+
     step = float(profile.g[1])
     positive = profile.background > 0
     course = np.log(np.where(positive, profile.background, profile.background[positive].min(initial=1.0)))
@@ -58,9 +59,8 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     high = min(int(1 / settings.d_min_angstrom / step), int(len(course) / (1 + _CHORD)))
     if high - low < 8 or _is_thon(_without_spots(profile)[:high]):
         return _rings(np.zeros(0, int), rise, profile, step)
-    found = find_peaks(rise[:high])
-    crests = found.position[found.prominence >= _LEAST_CONTRAST]
-    crests = crests[(crests >= low) & (rise[crests] >= _LEAST_CONTRAST)]
+    crests, _ = find_peaks(rise[:high], height=_LEAST_CONTRAST, prominence=_LEAST_CONTRAST)
+    crests = crests[crests >= low]
     return _rings(crests[_covered_by_spots(crests, spots, step) < _MOST_COVERED], rise, profile, step)
 
 
@@ -94,9 +94,11 @@ def _without_spots(profile: Profile) -> Array:
 
 def _is_thon(course: Array) -> bool:
     """Whether real minima, deeper than the noise of their rings, follow each other at equal steps of g²."""
-    minima, depth = find_peaks(-course)
+    from scipy.signal import find_peaks
+
+    minima, found = find_peaks(-course, prominence=_THON_DEPTH)
     noise = 1.3 / np.sqrt(np.pi * np.maximum(minima, 1))
-    minima = minima[(depth >= _THON_DEPTH) & (depth > 4 * noise)].astype(float)
+    minima = minima[found["prominences"] > 4 * noise].astype(float)
     if len(minima) < _THON_ZEROS:
         return False
     steps = np.diff(minima**2)
@@ -110,7 +112,9 @@ def _smoothing(n_rings: int) -> float:
 
 
 def _rings(crests: Array, rise: Array, profile: Profile, step: float) -> Rings:
-    width = half_widths(rise, crests)
+    from scipy.signal import peak_widths
+
+    width, *_ = peak_widths(rise, crests, rel_height=0.5)
     # The mean of n exponential numbers has the relative error 1 / sqrt(n); a half ring of radius r holds pi r bins.
     noise = 1.0 / np.sqrt(np.pi * np.maximum(crests, 1) * np.maximum(width, 1))
     significance = rise[crests] / noise
