@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import minimize
 
-from fringemap.phases.combinations import claimed, find_combinations
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.judging import MEASURED, Measured, Rivals, probabilities
-from fringemap.phases.posterior import Problem, seek_grains
+from fringemap.phases.posterior import Problem, seek_first_order
 from fringemap.phases.rivals import weigh_rivals
 from fringemap.settings import PhaseSettings
 from identified_frames import CASES, Made, drawn_frames, listed_frames, split_library
@@ -72,10 +71,7 @@ def judge_frames(frames: Iterable[Made]) -> Judged:
     for made in frames:
         priors = distortion_priors(made.scale.sigma)
         problem = Problem(made.spots, known, priors=priors, n_decoys=PhaseSettings().decoys)
-        sought = seek_grains(problem)
-        combinations = find_combinations(problem.spots, sought.grains)
-        if claimed(sought.grains, combinations):
-            sought = seek_grains(problem, combinations)
+        sought, _ = seek_first_order(problem)
         if not sought.grains:
             continue
         rivals.append(weigh_rivals(sought.sets, known))

@@ -18,7 +18,7 @@ from fringemap.phases import load_references, load_structure
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.match import match_spots
 from fringemap.phases.naming import name_spots
-from fringemap.phases.posterior import explain_spots
+from fringemap.phases.posterior import Problem, explain_spots
 from fringemap.records import UNKNOWN, Flag, Frame, Match, Reflections, Scale, ScaleSource, Spots, Truth
 from fringemap.settings import PhaseSettings, SpotSettings
 from fringemap.simulate import SceneRanges, disc, random_scene, simulate_frame
@@ -60,7 +60,7 @@ def draw(rng: np.random.Generator) -> tuple[Frame, Truth]:
 def match_without(spots: Spots, references: tuple[Reflections, ...], scale: Scale, settings: PhaseSettings) -> Match:
     """Name spots as if every one of them were made by a crystal alone."""
     priors = distortion_priors(scale.sigma)
-    explanation = explain_spots(spots, references, priors=priors, n_decoys=settings.decoys)
+    explanation = explain_spots(Problem(spots, references, priors=priors, n_decoys=settings.decoys))
     return name_spots(spots, references, explanation, scale=scale, settings=settings)
 
 

@@ -124,7 +124,7 @@ def test_an_ellipse_of_two_percent_does_no_harm(rng):
     g = g @ np.array([[1.01, 0.002], [0.002, 0.99]])
     match = match_spots(noisy(g, rng), make_references(*MANY), scale=make_scale(0.01), settings=POSTERIOR)
     assert named(match) == ["Li2CO3"] * 5 + ["Si"] * 5
-    distortion = explain_spots(noisy(g, rng), make_references(*MANY), priors=USUAL, n_decoys=2).distortion
+    distortion = explain_spots(Problem(noisy(g, rng), make_references(*MANY), priors=USUAL, n_decoys=2)).distortion
     assert distortion.mean[1:] == pytest.approx([0.01, 0.002], abs=0.003)
 
 
@@ -194,7 +194,7 @@ def test_harmonics_do_not_make_a_grain():
     flags = [0, 0, int(Flag.HARMONIC), int(Flag.HARMONIC)]
     references = make_references(*MANY)
     plain, marked = (
-        explain_spots(make_spots(g, flags=f), references, priors=USUAL, n_decoys=2).grains for f in (0, flags)
+        explain_spots(Problem(make_spots(g, flags=f), references, priors=USUAL, n_decoys=2)).grains for f in (0, flags)
     )
     assert max(grain.score for grain in plain) > max((grain.score for grain in marked), default=0.0) + 5.0
 
@@ -202,8 +202,10 @@ def test_harmonics_do_not_make_a_grain():
 def test_a_missing_reflection_counts_less_where_nothing_would_be_seen(rng):
     spots = noisy(project("Li2CO3", CARBONATE), rng)
     references = make_references("Li2CO3")
-    blind = explain_spots(spots, references, priors=USUAL, n_decoys=0, visibility=lambda g: np.where(g > 0.3, 0.1, 1.0))
-    seeing = explain_spots(spots, references, priors=USUAL, n_decoys=0)
+    blind, seeing = (
+        explain_spots(Problem(spots, references, priors=USUAL, n_decoys=0, visibility=visibility))
+        for visibility in (lambda g: np.where(g > 0.3, 0.1, 1.0), None)
+    )
     assert blind.grains[0].score > seeing.grains[0].score + 1.0
 
 
@@ -425,7 +427,7 @@ def test_low_zones_of_oblique_cells_are_recognised_at_any_angle(name, uvw, turn)
     if np.linalg.matrix_rank(hkl) < 2:
         return
     spots = make_spots(project(name, hkl, rotation=turn))
-    grain = explain_spots(spots, references, priors=USUAL, n_decoys=0).grains[0]
+    grain = explain_spots(Problem(spots, references, priors=USUAL, n_decoys=0)).grains[0]
     assert grain.reference == 0
     assert len(grain.spots) >= len(hkl) - 1
 

@@ -16,7 +16,7 @@ from fringemap.errors import CalibrationError
 from fringemap.phases.calibrate import ELLIPSE_SIGMA
 from fringemap.phases.distortion import prior_distortion
 from fringemap.phases.grains import UNLISTED
-from fringemap.phases.posterior import explain_spots
+from fringemap.phases.posterior import Problem, explain_spots
 from fringemap.phases.sweep import rescaled
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def search_scale(
         )
     sizes = np.geomspace(smallest, largest, max(2, math.ceil(math.log(largest / smallest) / STEP) + 1))
     prior = ((1.0, prior_distortion(FOUND_SIGMA, ellipse_sigma=ELLIPSE_SIGMA)),)
-    every = [explain_spots(rescaled(spots, 1.0 / size), named, priors=prior, n_decoys=N_DECOYS) for size in sizes]
+    every = [
+        explain_spots(Problem(rescaled(spots, 1.0 / size), named, priors=prior, n_decoys=N_DECOYS)) for size in sizes
+    ]
     found = _weigh(sizes, every, surely=surely)
     if found.probability < LEAST_PROBABILITY:
         names = ", ".join(reflections.phase for reflections in named)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from fringemap.errors import SettingsError
 from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
-from fringemap.phases.combinations import claimed, find_combinations
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
-from fringemap.phases.posterior import Problem, judge_grains, seek_grains
+from fringemap.phases.posterior import Problem, judge_grains, seek_first_order
 from fringemap.phases.tolerance import match_within_tolerance
 from fringemap.phases.userlibrary import key_of
 from fringemap.records import UNKNOWN, Flag, Match, ScaleSource, SpotMatch
@@ -21,7 +20,6 @@ from fringemap.records import UNKNOWN, Flag, Match, ScaleSource, SpotMatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fringemap.phases.combinations import Combination
     from fringemap.phases.posterior import Explanation
     from fringemap.records import FloatArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
@@ -91,22 +89,12 @@ def _match(
         problem = Problem(
             spots, references, priors=priors, n_decoys=settings.decoys, certain=certain, visibility=visibility
         )
-        explanation, combinations = _without_combinations(problem)
-        explanation = _less_sure(explanation, scale.probability)
+        sought, combinations = seek_first_order(problem)
+        explanation = _less_sure(judge_grains(sought), scale.probability)
         return name_spots(spots, references, explanation, scale=scale, settings=settings, combinations=combinations)
     else:
         named = match_within_tolerance(spots, references, scale=scale, tolerance_sigma=settings.tolerance_sigma)
     return gather_match(spots, named, scale=scale)
-
-
-def _without_combinations(problem: Problem) -> tuple[Explanation, dict[int, Combination]]:
-    """Explain spots by grains that need no sums or differences of other grains' spots."""
-    sought = seek_grains(problem)
-    combinations = find_combinations(problem.spots, sought.grains)
-    if claimed(sought.grains, combinations):
-        sought = seek_grains(problem, combinations)
-        combinations = find_combinations(problem.spots, sought.grains)
-    return judge_grains(sought), combinations
 
 
 def _less_sure(explanation: Explanation, probability: float) -> Explanation:

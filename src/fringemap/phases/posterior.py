@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.cases import Cases
-from fringemap.phases.combinations import flag_combinations
+from fringemap.phases.combinations import claimed, find_combinations, flag_combinations
 from fringemap.phases.grains import UNLISTED, Grain, triple
 from fringemap.phases.hypotheses import propose
 from fringemap.phases.joining import join_spots
@@ -35,6 +35,7 @@ from fringemap.records import Flag
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from fringemap.phases.combinations import Combination
     from fringemap.phases.distortion import Distortion
     from fringemap.phases.observed import Observed
     from fringemap.phases.pairs import Pairs
@@ -171,24 +172,22 @@ class Sought:
     """Of the best set, with all their spots but without probabilities, in falling order of score."""
 
 
-def explain_spots(
-    spots: Spots,
-    references: Sequence[Reflections],
-    *,
-    priors: Sequence[tuple[float, Distortion]],
-    n_decoys: int,
-    certain: tuple[int, ...] = (),
-    visibility: Callable[[FloatArray], FloatArray] | None = None,
-) -> Explanation:
-    """Find the set of grains that explains a frame best, and how sure each is; the parameters are those of ``Problem``.
+def explain_spots(problem: Problem) -> Explanation:
+    """Find the set of grains that explains a frame best, and how sure each is; no grains if unknown spots are likelier.
 
-    Returns
-    -------
-    Explanation
-        No grains if none is likelier than unknown spots.
+    Every spot is taken for one that a crystal makes.
     """
-    problem = Problem(spots, references, priors=priors, n_decoys=n_decoys, certain=certain, visibility=visibility)
     return judge_grains(seek_grains(problem))
+
+
+def seek_first_order(problem: Problem) -> tuple[Sought, dict[int, Combination]]:
+    """Find grains that need no sums or differences of other grains' spots, and which spots are such."""
+    sought = seek_grains(problem)
+    combinations = find_combinations(problem.spots, sought.grains)
+    if claimed(sought.grains, combinations):
+        sought = seek_grains(problem, combinations)
+        combinations = find_combinations(problem.spots, sought.grains)
+    return sought, combinations
 
 
 def seek_grains(problem: Problem, combinations: Collection[int] = ()) -> Sought:

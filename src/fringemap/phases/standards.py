@@ -14,7 +14,7 @@ from fringemap.phases.calibrate import ELLIPSE_SIGMA, fit_distortion
 from fringemap.phases.candidates import compute_relative_sigma
 from fringemap.phases.distortion import STRAIN_SIGMA, Distortion, prior_distortion
 from fringemap.phases.grains import UNLISTED
-from fringemap.phases.posterior import explain_spots
+from fringemap.phases.posterior import Problem, explain_spots
 from fringemap.records import Scale, ScaleSource
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def fit_standard(spots: Spots, standard: Reflections, *, scale_sigma: float) -> 
 
 def _explain(spots: Spots, standard: Reflections, scale_sigma: float) -> Explanation:
     prior = prior_distortion(scale_sigma, ellipse_sigma=ELLIPSE_SIGMA)
-    return explain_spots(spots, (standard,), priors=((1.0, prior),), n_decoys=N_DECOYS, certain=(0,))
+    return explain_spots(Problem(spots, (standard,), priors=((1.0, prior),), n_decoys=N_DECOYS, certain=(0,)))
 
 
 def _refuse_another_lattice(explanation: Explanation, grains: Sequence[Grain], standard: Reflections) -> None:
