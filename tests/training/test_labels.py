@@ -120,6 +120,18 @@ def test_a_spot_that_a_picture_has_swallowed_is_ignored(rng):
     assert weight[pattern.zero_row + 40, 60] == 0
 
 
+def test_a_wide_spot_that_is_not_there_is_ignored_though_noise_has_a_bright_pixel_at_its_place(rng):
+    mask = ellipse_mask((20.0, 20.0), 0.0)
+    (_, _, there), _, truth = drawn([wave(40.0, 60.0, 30.0, mask=mask)], rng)
+    _, empty, _ = drawn([], rng)
+    label, weight, spots = label_pattern(truth, empty, visibility=USUAL)
+    row, col = round(spots.row[0]), round(spots.col[0])
+    assert there.visible.all()
+    assert empty.image[0, row - 5 : row + 6, col - 5 : col + 6].max() > 2.0
+    assert not spots.visible.any()
+    assert label[row, col] == weight[row, col] == 0
+
+
 def test_a_wide_spot_needs_more_energy_than_a_narrow_one():
     snr = np.full(3, 6.0)
     tail = expected_tail(snr, np.array([1.0, 10.0, 100.0]))

@@ -25,9 +25,10 @@ them, and 3 x 3 leave something for the overlap that the loss measures."""
 _WIDTH_TIMES_SPREAD = 0.256
 # Share of a spot's energy within its half maximum.
 _WITHIN_HALF_MAXIMUM = 0.5
-# A spot counts as there if the pattern itself shows this much at its place.
-_LEAST_MEAN_SCORE = 1.0
-_LEAST_BRIGHTEST_SCORE = 2.0
+# A spot counts as there if the pattern shows this much over its whole place or, where that is few pixels, in one of
+# them: among many pixels noise alone has one as bright.
+_LEAST_MEAN_SCORE = 0.5
+_LEAST_BRIGHTEST_SCORE, _FEW_PIXELS = 2.0, 25
 _MOST_MASK_PIXELS = 128
 
 
@@ -240,6 +241,7 @@ def _is_there(ellipses: Ellipses, image: Image) -> Mask:
     for i, (row, col, form) in enumerate(zip(ellipses.row, ellipses.col, ellipses.form, strict=True)):
         window, inside = ellipse_pixels(row, col, form, image.shape[1:])
         if inside.any():
-            brightest, mean = (channel[window][inside].max() for channel in image)
-            there[i] = brightest > _LEAST_BRIGHTEST_SCORE or mean > _LEAST_MEAN_SCORE
+            brightest, mean = (channel[window][inside] for channel in image)
+            few = brightest.size <= _FEW_PIXELS
+            there[i] = mean.mean() > _LEAST_MEAN_SCORE or (few and brightest.max() > _LEAST_BRIGHTEST_SCORE)
     return there
