@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from fringemap.spectrum import (
     bin_size,
+    do_each,
     frequency_axes,
     half_shape,
     nyquist,
@@ -108,3 +111,24 @@ def test_a_wave_of_the_conventions_lies_right_of_and_below_the_middle():
 
 def test_nyquist_is_half_the_sampling_frequency():
     assert nyquist(scale_of(PIXEL)) == (1.25, 1.25)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_piece_is_done_once(workers):
+    done = []
+    do_each(done.append, (k * k for k in range(50)), workers=workers)
+    assert sorted(done) == [k * k for k in range(50)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_goes_wrong_with_a_piece_is_raised_in_whichever_thread(workers):
+    everyone_is_there = threading.Barrier(workers)
+
+    def fail(piece):
+        # Each thread takes one of the pieces; the second one fails.
+        everyone_is_there.wait(timeout=10)
+        if piece == workers - 1:
+            raise ValueError("no such piece")
+
+    with pytest.raises(ValueError, match="no such piece"):
+        do_each(fail, range(workers), workers=workers)

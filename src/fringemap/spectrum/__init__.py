@@ -2,6 +2,7 @@
 
 from fringemap.spectrum.axes import (
     bin_size,
+    do_each,
     frequency_axes,
     half_shape,
     nyquist,
@@ -33,6 +34,7 @@ __all__ = [
     "bin_size",
     "compute_diffractogram",
     "compute_profile",
+    "do_each",
     "frequency_axes",
     "half_shape",
     "nyquist",

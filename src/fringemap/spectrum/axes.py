@@ -64,14 +64,25 @@ class Part:
 
 
 def do_each(work: Callable[[Piece], None], pieces: Iterable[Piece], *, workers: int = 1) -> None:
-    """Do something to every piece of a large array, in several threads; numpy lets go of the interpreter meanwhile."""
-    if workers == 1:
-        for piece in pieces:
+    """Do something to every piece of a large array, in several threads; numpy lets go of the interpreter meanwhile.
+
+    This thread is one of them. Each takes the next piece when it is ready for one: to hand them out would take longer.
+    """
+    waiting = iter(list(pieces))
+
+    def take_turns() -> None:
+        for piece in waiting:
             work(piece)
+
+    if workers == 1:
+        take_turns()
         return
-    with ThreadPoolExecutor(workers) as pool:
-        # Asking for the results raises what a thread has raised.
-        list(pool.map(work, pieces))
+    with ThreadPoolExecutor(workers - 1) as pool:
+        others = [pool.submit(take_turns) for _ in range(workers - 1)]
+        take_turns()
+        for other in others:
+            # Raises what the thread has raised.
+            other.result()
 
 
 def part_within(frame_shape: tuple[int, int], scale: Scale, *, d_min_angstrom: float | None) -> Part:
