@@ -75,6 +75,27 @@ def test_pixels_of_the_model_are_those_above_its_threshold(outcome, drawn_set):
         assert of.pixels.sum() == np.count_nonzero(subject.sample.weight)
 
 
+def test_spots_that_stand_out_are_those_that_noise_makes_nowhere_in_the_pattern(outcome, drawn_set):
+    def asked(counts):
+        return counts[0] + counts[2]
+
+    for subject, of in zip(open_subjects(drawn_set), outcome.found["made"], strict=False):
+        spots = subject.sample.spots
+        # At the size of these frames a spot of an SNR of 9 stands out however wide it is, one of 5 never does.
+        if (spots.snr[spots.visible] > 9.0).all():
+            np.testing.assert_array_equal(of.outstanding, of.pixels)
+        elif (spots.snr[spots.visible] < 5.0).any():
+            assert asked(of.outstanding) < asked(of.pixels)
+        assert asked(of.outstanding) <= asked(of.pixels)
+        # Background stays background.
+        assert of.outstanding[1] <= of.pixels[1]
+    assert (
+        0
+        < sum(asked(of.outstanding) for of in outcome.found["made"])
+        < sum(asked(of.pixels) for of in outcome.found["made"])
+    )
+
+
 def test_frames_drawn_again_are_those_of_the_set_and_others_are_refused(drawn_set):
     subjects = open_subjects(drawn_set)
     assert read_recipe(subjects.samples.record["recipe"]) == find_recipe("test", size=256)

@@ -31,6 +31,7 @@ def found(*spots, pixels=(0, 0, 0, 10)):
     score, verdict, target = (np.array(column, float) for column in zip(*spots, strict=True)) if spots else ([], [], [])
     return Found(
         np.array(pixels, np.int64),
+        np.zeros(4, np.int64),
         np.asarray(score, float),
         np.asarray(verdict, np.int64),
         np.full(len(score), 6.0),

@@ -157,6 +157,7 @@ def _set_values(one: SetShown, folder: Path) -> dict[str, Any]:
 def _main_table(one: SetShown) -> dict[str, Any]:
     wanted = (
         ("Dice", "Dice", 3),
+        ("Dice of spots that stand out", "Dice of spots that stand out of the whole pattern", 3),
         ("median Dice of a frame", "median Dice of a frame", 3),
         ("recall, stated rate", "recall at the stated rate", 3),
         ("precision, stated rate", "precision at the stated rate", 3),

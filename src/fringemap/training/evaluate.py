@@ -11,9 +11,10 @@ from fringemap.errors import SettingsError
 from fringemap.records import Spots
 from fringemap.spots import Candidates, detect_spots, measure_spots
 from fringemap.spots.model import load_model
+from fringemap.spots.pattern import make_pattern
 from fringemap.spots.unet import compute_logit, find_regions
 from fringemap.training.judging import ERROR_ROW, make_targets, measure_errors, pair_spots
-from fringemap.training.labels import paint_labels, round_forms
+from fringemap.training.labels import label_pattern, paint_labels, round_forms
 from fringemap.training.samples import PatternSpots
 from fringemap.training.subjects import empty_subjects
 
@@ -69,6 +70,8 @@ class Found:
 
     pixels: IntArray
     """On spots and found, found only, missed, neither; (4,)."""
+    outstanding: IntArray
+    """The same, where only spots are asked for that stand out of the whole pattern; zeros where no truth is known."""
     score: FloatArray
     verdict: IntArray
     """1 right, 0 on a spot that need not be found, -1 false."""
@@ -209,6 +212,7 @@ def _judge(
     truth = None if subject.seen is None else subject.seen.truth
     return Found(
         pixels=count_pixels(pixels, subject.sample),
+        outstanding=_count_outstanding(pixels, subject, subjects, false_spots=false_spots),
         score=spots.score,
         verdict=np.where(target_of < 0, -1, right.astype(np.int64)),
         snr=spots.snr,
@@ -222,6 +226,25 @@ def count_pixels(found: Mask, sample: Sample) -> IntArray:
     counted, on_spot = np.asarray(sample.weight) > 0, np.asarray(sample.label) > 0
     kinds = (on_spot & found, ~on_spot & found, on_spot & ~found, ~on_spot & ~found)
     return np.array([np.count_nonzero(kind & counted) for kind in kinds], np.int64)
+
+
+def _count_outstanding(found: Mask, subject: Subject, subjects: SubjectSet, *, false_spots: float) -> IntArray:
+    """``count_pixels`` with fainter spots ignored that only those see who know where to look.
+
+    A visible spot is one that noise seldom makes *at a given place*. Nobody is given places: a spot stands out if noise
+    makes its like anywhere in the pattern with less than the stated rate.
+    """
+    if subjects.recipe is None or subject.seen is None or subject.seen.truth is None:
+        return np.zeros(4, np.int64)
+    diffractogram = subject.seen.diffractogram
+    pattern = make_pattern(diffractogram, settings=subjects.settings.spots)
+    usual = subjects.recipe.visibility
+    tail = false_spots / (np.count_nonzero(pattern.valid) * np.prod(pattern.factor))
+    visibility = replace(usual, visible_tail=min(float(tail), usual.visible_tail))
+    label, weight, _ = label_pattern(
+        subject.seen.truth, pattern, visibility=visibility, n_averaged=diffractogram.n_averaged
+    )
+    return count_pixels(found, replace(subject.sample, label=label, weight=weight))
 
 
 def _all_subjects(subjects: SubjectSet, n_empty: int) -> Iterator[tuple[Subject, bool]]:

@@ -224,6 +224,10 @@ def _frame_figures(outcome: Outcome, group: Group, rng: np.random.Generator) -> 
         pixels = np.array([of.pixels for of in found], float).reshape(-1, 4)
         e = estimate(dice_of_pixels, pixels, group.frames, rng=rng)
         yield Figured(name, group.name, "Dice", np.nan, e.value, e.low, e.high)
+        outstanding = np.array([of.outstanding for of in found], float).reshape(-1, 4)
+        if outstanding[group.frames].any():
+            e = estimate(dice_of_pixels, outstanding, group.frames, rng=rng)
+            yield Figured(name, group.name, "Dice of spots that stand out", np.nan, e.value, e.low, e.high)
         dice = dice_of_frames(found, group.frames)
         if len(dice):
             low, high = (float(x) for x in np.quantile(dice, (0.25, 0.75)))
