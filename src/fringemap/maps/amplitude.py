@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 _SAME_BAND = 1.25
 """Spots whose |g| differ by less than this factor share one noise map."""
-
-
 _BEYOND_REACH = 1.2 * REACH
 """Distance in aperture radii at which a spot is cut off."""
 _LEAST_LEAK = 0.3

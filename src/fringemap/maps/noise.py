@@ -122,6 +122,7 @@ def median_of(maps: Image) -> Image:
 def _spread_by_chance(n_controls: int, width: float, aperture_radius: float) -> float:
     """Variance of the smoothed median that chance alone makes in even noise."""
     cells = 4.0 * math.pi * width**2 / resolution_cell_area(aperture_radius)
+    # The median of many normal numbers has pi / 2 times the variance of their mean, that of few a little less.
     return 1.5 / (cells * n_controls)
 
 

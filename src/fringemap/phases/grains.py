@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 UNLISTED = -1
 """In place of a reference: a lattice that no phase of the list explains as well."""
 
-
 Name = tuple[int, "tuple[int, int, int] | None", tuple[int, ...], tuple[tuple[int, int, int], ...]]
+"""Reference, zone axis, spots and hkl."""
 
 
 @dataclass(frozen=True)

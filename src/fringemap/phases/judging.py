@@ -121,21 +121,15 @@ def compare(odds: Sequence[Odds], *, again: FloatArray, again_decoys: float) -> 
     phase or a decoy by itself, at its own odds for each, or all of them apart, by decoys and plain lattices.
     """
     rows = [_compare_one(odds, number, again, again_decoys) for number in range(len(odds))]
-    of_list, plain, decoys, distortion_of_list, distortion_of_none, apart = zip(*rows, strict=True)
     first = {one.reference: number for number, one in reversed(list(enumerate(odds)))}
     elder = [number if one.reference is None else first[one.reference] for number, one in enumerate(odds)]
     return Rivals(
-        of_list=np.array(of_list),
-        plain=np.array(plain),
-        decoys=np.array(decoys),
-        distortion_of_list=np.array(distortion_of_list),
-        distortion_of_none=np.array(distortion_of_none),
+        **{name: np.array([getattr(row, name) for row in rows]) for name in _Row._fields},
         siblings=np.array([one.siblings for one in odds]),
         is_cubic=np.array([one.is_cubic for one in odds]),
         of_prior=np.array([one.of_prior for one in odds]),
         is_lattice=np.array([one.reference is None for one in odds]),
         elder=np.array(elder),
-        apart=np.array(apart),
     )
 
 
@@ -160,14 +154,38 @@ def probabilities(rivals: Rivals, measured: Measured = MEASURED) -> FloatArray:
     return probability
 
 
-def _compare_one(
-    odds: Sequence[Odds], number: int, again: FloatArray, again_decoys: float
-) -> tuple[FloatArray, float, float, FloatArray, float, float]:
-    """Log odds of all over the explanation of one grain, in the order of ``Rivals``; the last is ``apart``."""
+class _Row(NamedTuple):
+    """Of one grain, the columns of ``Rivals`` that are log odds over its explanation or shares in them."""
+
+    of_list: FloatArray
+    plain: float
+    decoys: float
+    distortion_of_list: FloatArray
+    distortion_of_none: float
+    apart: float
+
+
+def _compare_one(odds: Sequence[Odds], number: int, again: FloatArray, again_decoys: float) -> _Row:
     one = odds[number]
-    of_list, decoys, plain = one.of_list, one.decoys, one.plain
-    own = plain if one.reference is None else float(of_list[one.reference])
-    apart = float(_log_sum(_total(decoys), plain)) - own
+    own = one.plain if one.reference is None else float(one.of_list[one.reference])
+    of_list, plain, decoys = _with_sisters(odds, number, again, again_decoys)
+    found, of_distortion = _with_sets(one, np.append(of_list, plain) - own)
+    return _Row(
+        of_list=found[:-1],
+        plain=float(found[-1]),
+        decoys=_total(decoys) - own,
+        distortion_of_list=of_distortion[:-1],
+        distortion_of_none=float(of_distortion[-1]),
+        apart=float(_log_sum(_total(one.decoys), one.plain)) - own,
+    )
+
+
+def _with_sisters(
+    odds: Sequence[Odds], number: int, again: FloatArray, again_decoys: float
+) -> tuple[FloatArray, float, FloatArray]:
+    """Log odds of listed phases, plain lattices and decoys to explain a grain and all others of its phase."""
+    one = odds[number]
+    of_list, plain, decoys = one.of_list, one.plain, one.decoys
     for other, sister in enumerate(odds):
         if one.reference is None or sister.reference != one.reference or other == number:
             continue
@@ -176,14 +194,18 @@ def _compare_one(
         of_list = of_list + _beside(sister.of_list + again, others, any_way)
         decoys = decoys + _beside(sister.decoys + again_decoys, others, any_way)
         plain += others - any_way
+    return of_list, plain, decoys
+
+
+def _with_sets(one: Odds, alone: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Let sets of grains speak where they say more than a grain alone; log odds, and the share of scale and ellipse."""
     place = -1 if one.reference is None else one.reference
-    found, of_distortion = np.append(of_list, plain) - own, np.append(one.distortion_of_list, 0.0)
+    of_distortion = np.append(one.distortion_of_list, 0.0)
     of_distortion -= of_distortion[place]
-    found[place] = 0.0
-    with_sets = one.of_sets - one.of_sets[place]
-    of_distortion = np.where(with_sets > found, one.distortion_of_sets - one.distortion_of_sets[place], of_distortion)
-    found = np.maximum(found, with_sets)
-    return found[:-1], float(found[-1]), _total(decoys) - own, of_distortion[:-1], float(of_distortion[-1]), apart
+    alone[place] = 0.0
+    of_sets = one.of_sets - one.of_sets[place]
+    of_distortion = np.where(of_sets > alone, one.distortion_of_sets - one.distortion_of_sets[place], of_distortion)
+    return np.maximum(alone, of_sets), of_distortion
 
 
 def _beside(same: FloatArray, apart: float, any_way: float) -> FloatArray:

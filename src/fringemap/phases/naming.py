@@ -46,7 +46,7 @@ MAX_CANDIDATES = 20
 SUSPECT_SIGMA = 2.5
 """A common scale error beyond this many of its own standard errors is flagged."""
 
-DOUBTFUL = SECOND_ORDER | Flag.ON_STREAK | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL
+NEVER_ALONE = SECOND_ORDER | Flag.ON_STREAK | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL
 """Spots with one of these get no name on their d alone."""
 
 
@@ -291,7 +291,7 @@ def _name_single(frame: _Frame, row: int, found: _Singles, named: set[int]) -> S
     of_phase = np.bincount(found.number, weights=found.share, minlength=len(frame.references))
     phases = np.unique(found.number)
     best = int(phases[np.argmax(of_phase[phases])])
-    doubtful = bool(int(frame.spots.flags[row]) & DOUBTFUL)
+    doubtful = bool(int(frame.spots.flags[row]) & NEVER_ALONE)
     restricted = bool(frame.settings.elements or frame.settings.phases)
     unique = len(phases) == 1
     flags = Flag.SINGLE_SPOT | (Flag.NONE if unique else Flag.AMBIGUOUS)

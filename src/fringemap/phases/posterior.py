@@ -119,7 +119,7 @@ class Problem:
         visibility: Callable[[FloatArray], FloatArray] | None = None,
     ) -> None:
         self.spots, self.references, self.priors, self.certain = spots, references, priors, certain
-        self.known = prepare(references, n_decoys=n_decoys)
+        self.prepared = prepare(references, n_decoys=n_decoys)
         self.every = observe(spots, visibility=visibility)
         self.rows = np.sort(np.argsort(-spots.snr, kind="stable")[:MAX_SPOTS])
         self.observed = take(self.every, self.rows)
@@ -144,15 +144,15 @@ class Problem:
         case = Cases.of([prior], log_null[None])
         fit = fit_pairs(self.pairs, case.covariance, case.mean)
         self._searches[number] = Search(
-            index=self.known.index,
-            decoys=self.known.decoys,
+            index=self.prepared.index,
+            decoys=self.prepared.decoys,
             observed=self.observed,
             pairs=self.pairs,
-            hypotheses=propose(self.known.index, self.observed, self.pairs, fit),
-            lattices=self.nets.given(prior, self.known.resemblance, self.observed),
+            hypotheses=propose(self.prepared.index, self.observed, self.pairs, fit),
+            lattices=self.nets.given(prior, self.prepared.resemblance, self.observed),
             prior=prior,
             log_null=log_null,
-            rings=self.known.rings,
+            rings=self.prepared.rings,
             log_weight=math.log(probability),
             certain=self.certain,
         )
@@ -201,7 +201,7 @@ def seek_grains(problem: Problem, combinations: Collection[int] = ()) -> Sought:
         Rows of spots that speak for no grain, for they are sums or differences of two others.
     """
     log_null = _log_null(flag_combinations(problem.spots, combinations), problem.every)
-    if len(problem.known.index) == 0 or len(problem.spots) < 2:
+    if len(problem.prepared.index) == 0 or len(problem.spots) < 2:
         return Sought(problem, log_null, (), ())
     sets: list[GrainSet] = []
     for number in range(len(problem.priors)):
@@ -219,7 +219,7 @@ def judge_grains(sought: Sought) -> Explanation:
     problem, sets = sought.problem, sought.sets
     if not sets:
         prior = problem.priors[0][1]
-        return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.known.rings)
+        return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.prepared.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
     judged = probabilities(weigh_rivals(sets, problem.references)) if sought.grains else ()
     return Explanation(
@@ -229,7 +229,7 @@ def judge_grains(sought: Sought) -> Explanation:
         log_null=sought.log_null,
         certain=problem.certain,
         single_share=sets[0].single_share,
-        rings=problem.known.rings,
+        rings=problem.prepared.rings,
         rivals={reference: _finish(one, problem) for reference, one in leaders.items()},
         score=sets[0].score,
     )

@@ -46,7 +46,6 @@ class Resemblance:
 
     density: FloatArray
     """(n_visible, n_kinds, DIVISORS, *grid)."""
-    n_structures: int
 
     def log_density(self, features: FloatArray, g_shown: FloatArray) -> FloatArray:
         """Log of the density of pairs; (n_kinds, DIVISORS, n) for features (n, 3) and the visibility in bins of |g|."""
@@ -75,7 +74,7 @@ def measure_resemblance(indices: Sequence[SeedIndex]) -> Resemblance:
     # Table by table: all at once would need three times their memory.
     for table in density:
         table[...] = smear(table, spreads)
-    return Resemblance(density, len(indices[0]))
+    return Resemblance(density)
 
 
 def _places(index: SeedIndex, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:

@@ -57,7 +57,7 @@ def weigh_rivals(sets: Sequence[GrainSet], references: Sequence[Reflections]) ->
 class _Found(NamedTuple):
     """Hypotheses that explain most spots of one grain, all others in place."""
 
-    known: Distortion
+    distortion: Distortion
     """What the other grains say about scale and ellipse."""
     listed: Weighed
     plain: FloatArray
@@ -110,7 +110,7 @@ def _find_rivals(best: GrainSet) -> list[_Found]:
     found = zip(given, claims, search.find(given, wanted=claims), search.find_decoys(given, claims), strict=True)
     return [
         _Found(
-            known=one.distortion,
+            distortion=one.distortion,
             listed=listed.real,
             plain=listed.lattice_score[overlaps(listed.lattice_claims, claim)],
             decoy=decoy[overlaps(decoy_claims, claim)],
@@ -134,7 +134,7 @@ def _of_list(search: Search, grain: Grain, found: _Found, n_references: int) -> 
     reference = search.reference(found.listed.row)
     np.logaddexp.at(of_list, reference, found.listed.score)
     precision, pull = without_strain(found.listed.precision, found.listed.pull)
-    gain = gain_of_freedom(found.known, found.known.widened(*FREE), precision, pull)
+    gain = gain_of_freedom(found.distortion, found.distortion.widened(*FREE), precision, pull)
     # The best comes first, so that it is written last.
     of_distortion[reference[::-1]] = -gain[::-1]
     if grain.is_listed and not np.isfinite(of_list[grain.reference]):

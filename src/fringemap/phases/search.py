@@ -96,8 +96,8 @@ class Search:
     """Log of the prior probability that ``prior`` is the right one."""
     certain: tuple[int, ...] = ()
     """References that are surely in the frame."""
-    known: dict[frozenset[Name], Grain | None] = field(default_factory=dict)
-    """What was found already beside other grains, these by their names; None: unknown spots are likelier."""
+    found_beside: dict[frozenset[Name], Grain | None] = field(default_factory=dict)
+    """Best further grain beside other grains, these by their names; None: unknown spots are likelier."""
 
     def with_denser_null(self, log_null: FloatArray) -> Search:
         """Return the search where some spots are likelier unknown.
@@ -106,12 +106,12 @@ class Search:
         them is still the best.
         """
         denser = set(np.flatnonzero(log_null > self.log_null).tolist())
-        known = {
+        still_best = {
             names: grain
-            for names, grain in self.known.items()
+            for names, grain in self.found_beside.items()
             if grain is None or (grain.is_listed and denser.isdisjoint(grain.spots))
         }
-        return replace(self, log_null=log_null, known=known)
+        return replace(self, log_null=log_null, found_beside=still_best)
 
     @property
     def share_unlisted(self) -> float:

@@ -195,6 +195,7 @@ def _build(same: tuple[_Same, ...], n_decoys: int) -> SeedIndex:
 
 
 def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray) -> SeedIndex:
+    """Put tables in one row, each with the number of its reference and where its structure begins in ``shown``."""
     tables = [table for _, _, table in rows]
     n_zones = [len(table.uvw) for table in tables]
     first_zone = np.cumsum([0, *n_zones])
@@ -202,11 +203,7 @@ def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray) -> Seed
     log_g, log_ratio, angle, points = (
         np.concatenate([getattr(table, name) for table in tables]) for name in ("log_g", "log_ratio", "angle", "points")
     )
-    ratio_cell = np.floor(log_ratio / RATIO_BIN).astype(np.int64) + _BELOW
-    cell = ratio_cell * _ANGLES + np.floor(angle / ANGLE_BIN).astype(np.int64)
-    cell = cell * _LENGTHS + _length_cell(log_g)
-    order = np.argsort(cell, kind="stable")
-    n_cells = (int(ratio_cell.max(initial=0)) + 1) * _ANGLES * _LENGTHS
+    order, begin_of_cell = _sort_into_cells(log_g, log_ratio, angle)
     steps = np.concatenate([table.basis_hkl @ table.strides for table in tables])
     n_bins = max(table.miss.shape[2] for table in tables)
     with np.errstate(divide="ignore"):
@@ -230,12 +227,22 @@ def _join(rows: Sequence[tuple[int, int, ZoneTable]], shown: FloatArray) -> Seed
         log_ratio=log_ratio[order],
         angle=angle[order],
         constant=np.empty(0),
-        begin=np.searchsorted(cell[order], np.arange(n_cells + 1)),
+        begin=begin_of_cell,
     )
     constant = index.log_prior[index.zone]
     for side in (0, 1):
         constant = constant + log_shown[index.place(index.zone, index.points[:, side])]
     return replace(index, constant=constant)
+
+
+def _sort_into_cells(log_g: FloatArray, log_ratio: FloatArray, angle: FloatArray) -> tuple[IntArray, IntArray]:
+    """Order of the seeds cell by cell, and the row of the first seed of each cell; (n_seeds,), (n_cells + 1,)."""
+    ratio_cell = np.floor(log_ratio / RATIO_BIN).astype(np.int64) + _BELOW
+    cell = ratio_cell * _ANGLES + np.floor(angle / ANGLE_BIN).astype(np.int64)
+    cell = cell * _LENGTHS + _length_cell(log_g)
+    order = np.argsort(cell, kind="stable")
+    n_cells = (int(ratio_cell.max(initial=0)) + 1) * _ANGLES * _LENGTHS
+    return order, np.searchsorted(cell[order], np.arange(n_cells + 1))
 
 
 def _cells(feature: FloatArray, reach: FloatArray, width: float) -> tuple[IntArray, IntArray]:

@@ -217,11 +217,12 @@ def _without(grains: Sequence[Grain], one: Grain) -> list[Grain]:
 def _take(search: Search, sets: Sequence[Sequence[Grain]]) -> list[Grain | None]:
     """Make one more grain for each set of grains, or none if unknown spots are likelier."""
     names = [frozenset(grain.name for grain in grains) for grains in sets]
-    new = {name: given_by(search, grains) for name, grains in zip(names, sets, strict=True) if name not in search.known}
+    known = search.found_beside
+    new = {name: given_by(search, grains) for name, grains in zip(names, sets, strict=True) if name not in known}
     found = search.find(list(new.values()), n_weighed=N_TAKEN)
     for (name, given), one in zip(new.items(), found, strict=True):
-        search.known[name] = _best_grain(search, given, one)
-    return [search.known[name] for name in names]
+        known[name] = _best_grain(search, given, one)
+    return [known[name] for name in names]
 
 
 def _best_grain(search: Search, given: Given, found: Found) -> Grain | None:
