@@ -23,7 +23,7 @@ from fringemap.spectrum import (
     shown_spectrum,
     sum_rings,
 )
-from fringemap.spots import find_rings, find_spots, spot_mask, straighten_spots
+from fringemap.spots import find_rings, find_spots, spot_bins, straighten_spots
 from fringemap.spots.unscaled import (
     LARGEST_ANGSTROM,
     PROVISIONAL_ANGSTROM,
@@ -211,7 +211,7 @@ def _integrate(
     seconds: dict[str, float],
 ) -> tuple[Profile, Rings]:
     with _timed(seconds, "profile"):
-        profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, seen), sums=sums)
+        profile = compute_profile(diffractogram, inside=spot_bins(diffractogram, seen), sums=sums)
         return profile, find_rings(profile, spots, settings=settings.spots)
 
 

@@ -221,7 +221,7 @@ def test_frames_without_counts_have_no_fringe_power():
 def test_fringe_power_is_the_mean_square_of_the_fringe():
     from fringemap.records import Frame
     from fringemap.spectrum import compute_diffractogram, compute_profile
-    from fringemap.spots import find_spots, spot_mask
+    from fringemap.spots import find_spots, spot_bins
 
     rng, scale = np.random.default_rng(4), make_result((8, 8)).scale
     y, x = np.indices((256, 256))
@@ -229,7 +229,7 @@ def test_fringe_power_is_the_mean_square_of_the_fringe():
     image = 1000 * (1 + contrast * np.cos(2 * np.pi * (0.13 * x + 0.07 * y))) + 30 * rng.standard_normal((256, 256))
     diffractogram = compute_diffractogram(Frame(image.astype(np.float32), scale, "wave"))
     spots = find_spots(diffractogram)
-    profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, spots))
+    profile = compute_profile(diffractogram, inside=spot_bins(diffractogram, spots))
     result = make_result((256, 256), planes=(), spots=spots, profile=profile, mean_counts=1000.0)
     power = summarise_frame(dataclasses.replace(result, maps=())).fringe_power
     # Some of the energy of a wave between two bins lies under the background.

@@ -12,7 +12,7 @@ from fringemap.io import read
 from fringemap.records import Flag
 from fringemap.settings import ReadSettings, SpotSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile
-from fringemap.spots import detect_spots, find_rings, find_spots, spot_mask
+from fringemap.spots import detect_spots, find_rings, find_spots, spot_bins
 
 
 @lru_cache(maxsize=4)
@@ -22,7 +22,7 @@ def analyse(path, pixel_size_nm):
         frame = series[0]
     diffractogram = compute_diffractogram(frame, d_min_angstrom=SpotSettings().d_min_angstrom)
     spots = find_spots(diffractogram)
-    profile = compute_profile(diffractogram, mask=spot_mask(diffractogram, spots))
+    profile = compute_profile(diffractogram, inside=spot_bins(diffractogram, spots))
     return frame, spots, find_rings(profile, spots, settings=SpotSettings())
 
 

@@ -8,7 +8,7 @@ import pytest
 from fringemap.records import Profile
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import compute_diffractogram, compute_profile
-from fringemap.spots import find_rings, find_spots, spot_mask
+from fringemap.spots import find_rings, find_spots, spot_bins
 from map_frames import spots_at
 from spectrum_frames import disc_mask, thon_frame, wave_at, waves_frame, white_frame
 
@@ -19,7 +19,7 @@ def rings_of(frame):
     diffractogram = compute_diffractogram(frame)
     spots = find_spots(diffractogram)
     return find_rings(
-        compute_profile(diffractogram, mask=spot_mask(diffractogram, spots)), spots, settings=SETTINGS
+        compute_profile(diffractogram, inside=spot_bins(diffractogram, spots)), spots, settings=SETTINGS
     ), spots
 
 

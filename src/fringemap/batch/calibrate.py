@@ -172,7 +172,7 @@ def _observe(frames: Sequence[Frame], scale: Scale, settings: AnalysisSettings) 
     )
     spots = find_spots(diffractogram, settings=settings.spots)
     mask = spot_mask(diffractogram, spots)
-    found = find_rings(compute_profile(diffractogram, mask=mask), spots, settings=settings.spots)
+    found = find_rings(compute_profile(diffractogram, inside=np.flatnonzero(mask)), spots, settings=settings.spots)
     shapes = [
         measure_ring(diffractogram, g=float(g), width=float(width), mask=mask)
         for g, width in zip(found.g, found.width, strict=True)

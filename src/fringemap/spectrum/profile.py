@@ -10,12 +10,12 @@ import numpy as np
 import scipy.ndimage
 
 from fringemap.records import Profile
-from fringemap.spectrum.axes import bin_size
+from fringemap.spectrum.axes import bin_size, half_shape
 from fringemap.spectrum.background import polar_grid
 from fringemap.spectrum.diffractogram import diffractogram_part
 
 if TYPE_CHECKING:
-    from fringemap.records import Array, Diffractogram, IntArray, Mask, Scale
+    from fringemap.records import Array, Diffractogram, Image, IntArray, Mask, Scale
     from fringemap.spectrum.axes import Part
 
 # Smooth rings are averaged over about this many rows of bins; a mean of so many is as good as that of all.
@@ -41,10 +41,17 @@ class _Sample:
     """Bins that are summed: all in the columns of the part, of some rows."""
 
     rows: IntArray
-    ring: IntArray
-    """Of each bin; flat, so wide that counting needs no copy."""
-    count: Array
+    bins: IntArray
+    """Flat places of all of them in a half spectrum, ring after ring."""
+    count: IntArray
     """Bins in each ring."""
+
+    def add_up(self, image: Image) -> Array:
+        """Sum over each ring; of a large spectrum far from the interpreter, which ``bincount`` would hold."""
+        sums, filled = np.zeros(len(self.count)), np.flatnonzero(self.count)
+        first = (np.cumsum(self.count) - self.count)[filled]
+        sums[filled] = np.add.reduceat(image.ravel().take(self.bins, mode="clip"), first, dtype=np.float64)
+        return sums
 
 
 # The same for all frames of a series.
@@ -52,8 +59,9 @@ class _Sample:
 def _sample_of(frame_shape: tuple[int, int], scale: Scale, part: Part) -> _Sample:
     grid, rows = polar_grid(frame_shape, scale, part), part.rows()
     rows = rows[:: max(1, len(rows) // _ROWS_ENOUGH)]
-    ring = grid.ring(rows, slice(part.n_cols)).astype(np.int64).ravel()
-    return _Sample(rows, ring, np.bincount(ring, minlength=grid.n_rings))
+    ring = grid.ring(rows, slice(part.n_cols)).ravel()
+    bins = (rows[:, None] * half_shape(frame_shape)[1] + np.arange(part.n_cols)).ravel()
+    return _Sample(rows, bins[np.argsort(ring, kind="stable")], np.bincount(ring, minlength=grid.n_rings))
 
 
 def sum_rings(diffractogram: Diffractogram) -> RingSums:
@@ -62,22 +70,19 @@ def sum_rings(diffractogram: Diffractogram) -> RingSums:
     sample = _sample_of(diffractogram.frame_shape, diffractogram.scale, part)
     in_sample = np.zeros(part.n_rows, bool)
     in_sample[sample.rows] = True
-    power, background = (
-        np.bincount(sample.ring, image[sample.rows, : part.n_cols].ravel(), len(sample.count))
-        for image in (diffractogram.power, diffractogram.background)
-    )
+    power, background = (sample.add_up(image) for image in (diffractogram.power, diffractogram.background))
     return RingSums(in_sample, sample.count, power, background)
 
 
-def compute_profile(diffractogram: Diffractogram, *, mask: Mask, sums: RingSums | None = None) -> Profile:
+def compute_profile(diffractogram: Diffractogram, *, inside: IntArray, sums: RingSums | None = None) -> Profile:
     """Average power, background and masked power around each circle.
 
     Parameters
     ----------
     diffractogram
         Any shape.
-    mask
-        Bins that belong to detected spots, shape of the half spectrum.
+    inside
+        Bins that belong to detected spots: flat places in the half spectrum, in rising order.
     sums
         From ``sum_rings``, if they are there already.
 
@@ -88,14 +93,13 @@ def compute_profile(diffractogram: Diffractogram, *, mask: Mask, sums: RingSums 
 
     Notes
     -----
-    d follows from the radius by d = 1 / |g|. Bins inside the mask are all counted; the smooth rest is averaged over a
+    d follows from the radius by d = 1 / |g|. Bins of spots are all counted; the smooth rest is averaged over a
     sample of rows where there are very many.
     """
     part = diffractogram_part(diffractogram)
     grid = polar_grid(diffractogram.frame_shape, diffractogram.scale, part)
     n, sums = grid.n_rings, sums or sum_rings(diffractogram)
-    inside = np.flatnonzero(mask)
-    row, col = np.divmod(inside, mask.shape[1])
+    row, col = np.divmod(inside, diffractogram.power.shape[1])
     inside_ring, power, below = (
         grid.ring(row, col),
         diffractogram.power.ravel()[inside],

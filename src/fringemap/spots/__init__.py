@@ -2,7 +2,7 @@
 
 from fringemap.spots.candidates import Candidates
 from fringemap.spots.find import detect_spots, find_spots, measure_spots
-from fringemap.spots.regions import spot_mask
+from fringemap.spots.regions import spot_bins, spot_mask
 from fringemap.spots.ring_shape import RingShape, measure_ring
 from fringemap.spots.rings import find_rings
 from fringemap.spots.straighten import straighten_spots
@@ -15,6 +15,7 @@ __all__ = [
     "find_spots",
     "measure_ring",
     "measure_spots",
+    "spot_bins",
     "spot_mask",
     "straighten_spots",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from fringemap.spectrum import bin_size, half_shape, to_bins
 
 if TYPE_CHECKING:
-    from fringemap.records import Diffractogram, Mask, Spots
+    from fringemap.records import Diffractogram, IntArray, Mask, Spots
 
 _LEAST_RADIUS_BINS = 1.5
 
@@ -28,7 +28,14 @@ def spot_mask(diffractogram: Diffractogram, spots: Spots, *, radius_widths: floa
         Shape of the half spectrum.
     """
     mask = np.zeros(half_shape(diffractogram.frame_shape), bool)
-    n_rows, n_cols = mask.shape
+    mask.ravel()[spot_bins(diffractogram, spots, radius_widths=radius_widths)] = True
+    return mask
+
+
+def spot_bins(diffractogram: Diffractogram, spots: Spots, *, radius_widths: float = 1.0) -> IntArray:
+    """Bins of ``spot_mask``, each once: flat places in a half spectrum, in rising order."""
+    n_rows, n_cols = half_shape(diffractogram.frame_shape)
+    inside = [np.zeros(0, np.int64)]
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     rows, cols = to_bins(spots.gx, spots.gy, frame_shape=diffractogram.frame_shape, scale=diffractogram.scale)
     radius = np.maximum(radius_widths * spots.width, _LEAST_RADIUS_BINS * max(step_y, step_x))
@@ -43,5 +50,5 @@ def spot_mask(diffractogram: Diffractogram, spots: Spots, *, radius_widths: floa
             if len(col_bins) == 0:
                 continue
             disc = ((row_bins - middle_row) / reach_row)[:, None] ** 2 + ((col_bins - middle_col) / reach_col) ** 2 <= 1
-            mask[np.ix_(row_bins % n_rows, col_bins)] |= disc
-    return mask
+            inside.append(((row_bins % n_rows * n_cols)[:, None] + col_bins)[disc])
+    return np.unique(np.concatenate(inside))

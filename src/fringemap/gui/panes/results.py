@@ -180,7 +180,7 @@ def show_profile(request: Request) -> Response:
     """Integrate the diffractogram over circles."""
     session, name, frame = _asked(request)
     diffractogram = session.frames.diffractogram(session.place(name, frame))
-    profile = compute_profile(diffractogram, mask=np.zeros(diffractogram.power.shape, bool))
+    profile = compute_profile(diffractogram, inside=np.zeros(0, np.int64))
     calibrated = diffractogram.scale.source is not ScaleSource.NONE
     graph = {"g_per_nm": PER_NM * profile.g, "intensity": profile.intensity, "background": profile.background}
     return answer({**graph, "calibrated": calibrated})
