@@ -10,16 +10,20 @@ from fringemap.phases.distortion import (
     gain_of_freedom,
     prior_distortion,
 )
+from fringemap.phases.grains import UNLISTED
 from fringemap.phases.hypotheses import compare_claims, propose, try_all, weigh
 from fringemap.phases.observed import observe
 from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.posterior import Problem, judge_grains, seek_grains
+from fringemap.phases.rivals import FREE, weigh_rivals
 from fringemap.phases.search import Given, overlaps
 from fringemap.phases.seeds import prepare
+from fringemap.phases.sets import GrainSet
 from made_crystals import make_reflections, make_spots, project
 
 SI_110 = [(1, -1, 1), (1, -1, -1), (0, 0, 2), (2, -2, 0), (1, -1, 3)]
 SI_111 = [(2, -2, 0), (0, 2, -2), (2, 0, -2), (4, -2, -2), (2, 2, -4), (2, -4, 2), (4, -4, 0), (0, 4, -4), (4, 0, -4)]
+CUO_010 = [(0, 0, 2), (2, 0, 0), (2, 0, 2), (2, 0, -2), (4, 0, 0), (0, 0, 4)]
 REFERENCES = tuple(make_reflections(name, 0.9) for name in ("Li", "LiF", "Cu", "Si", "Cu2O", "CuO", "Li2O"))
 
 
@@ -82,3 +86,41 @@ def test_freedom_gains_where_the_scale_is_off_and_costs_where_it_is_not():
         for pull in off @ precision
     ]
     np.testing.assert_allclose(gain, one_by_one, atol=1e-9)
+
+
+def test_a_set_gains_from_freedom_only_if_its_own_phases_need_another_scale(two_grains):
+    as_stated, larger = (_sought(scale * two_grains, sigma=0.01).sets[0] for scale in (1.0, 1.025))
+    assert {grain.reference for one in (as_stated, larger) for grain in one.grains} == {_number("Si")}
+    assert as_stated.gain_of_freedom(*FREE) < 0.0
+    assert larger.gain_of_freedom(0.06, reference=_number("Si")) > 0.0
+    # What is not in the set says nothing.
+    for absent in (UNLISTED, _number("Li")):
+        assert larger.gain_of_freedom(0.06, reference=absent) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_set_tells_which_of_its_grains_explains_most_of_some_spots():
+    g = np.concatenate([project("Si", SI_111, rotation=0.3), project("CuO", CUO_010, rotation=1.4)])
+    best = _sought(g).sets[0]
+    one, other = best.grains
+    assert {one.reference, other.reference} == {_number("Si"), _number("CuO")}
+    rows = np.arange(len(g))
+    assert best.share(np.isin(rows, one.spots)) == one.reference
+    claims = np.isin(rows, [*one.spots[:1], *other.spots])
+    assert best.share(claims) == other.reference
+    assert GrainSet([], best.search).share(claims) is None
+
+
+def test_a_phase_that_is_surely_there_has_no_siblings_that_it_may_be_instead(two_grains):
+    silicon = _number("Si")
+    for certain in ((), (silicon,)):
+        rivals = weigh_rivals(_sought(two_grains, certain=certain).sets, REFERENCES)
+        assert np.isneginf(rivals.siblings).tolist() == [bool(certain)] * 2
+        assert rivals.is_cubic.all()
+
+
+def _sought(g, *, sigma=0.01, certain=()):
+    return seek_grains(Problem(make_spots(g), REFERENCES, priors=distortion_priors(sigma), n_decoys=2, certain=certain))
+
+
+def _number(name):
+    return [reflections.phase for reflections in REFERENCES].index(name)
