@@ -85,7 +85,7 @@ def test_what_the_user_states_counts_before_the_file(file: Path) -> None:
     [
         (signal(0.041), "calibrate at the magnification that you use"),
         (signal(0.08), "calibrate at the magnification that you use"),
-        (signal(None), "give the pixel size that its microscope states"),
+        (signal(None), "say with --pixel-size what its microscope states; for the standard that was 0.04"),
         (signal(0.04, magnification=600e3), "at a magnification of 600000"),
     ],
 )

@@ -211,7 +211,7 @@ def _misfit(
     if stated is not None:
         mine = f"{stated[1] / 10:.6g} nm per pixel, {mine}"
     if stated is None and before is not None:
-        out = "give the pixel size that its microscope states with --pixel-size"
+        out = f"say with --pixel-size what its microscope states; for the standard that was {before[1] / 10:.6g}"
     elif stated is not None and before is None:
         out = "its standard had no pixel size; calibrate with a file that states one"
     else:
