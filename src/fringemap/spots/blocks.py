@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fringemap.spots.noise import independent_bins, measure_noise_law, threshold
+from fringemap.spots.noise import independent_bins, measure_noise_laws, threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,11 +168,11 @@ def _measure_law(grid: Image, window: Window, side: int, independent_shape: floa
     """Noise law of one level in each zone, from a sample of its blocks."""
     sample = _sample_of(window.layout, grid.shape, side)
     groups = np.split(_sampled_means(grid, side, sample.step).take(sample.places), sample.ends[:-1])
-    laws = np.array([measure_noise_law(group, independent_shape=independent_shape) for group in groups])
+    means, shapes = measure_noise_laws(groups, independent_shape=independent_shape)
     # A zone with few bins can be crowded with spots; it follows the others.
     weight = np.array([len(group) for group in groups]) * sample.step**2 / _OWN_LAW_BINS
-    shapes = (weight * laws[:, 1] + np.median(laws[:, 1])) / (weight + 1)
-    return Law(side, laws[:, 0], shapes, max(len(sample.places) * sample.step**2, 1))
+    shapes = (weight * shapes + np.median(shapes)) / (weight + 1)
+    return Law(side, means, shapes, max(len(sample.places) * sample.step**2, 1))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.special
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fringemap.records import Array, IntArray
 
 _LOW, _MIDDLE, _UPPER = 0.2, 0.5, 0.9
@@ -44,15 +46,20 @@ def measure_noise_law(values: Array, *, independent_shape: float) -> tuple[float
     mean, shape
         The assumed law (1, ``independent_shape``) if there are too few values to measure one.
     """
-    if len(values) < _FEW:
-        return 1.0, independent_shape
-    low, middle = quantiles(values, _LOW, _MIDDLE)
-    if not low > 0:
-        return 1.0, independent_shape
-    shape = float(np.interp(-np.log(middle / low), -_log_ratios(), _SHAPES))
-    shape = min(shape, independent_shape)
-    mean = middle * shape / float(scipy.special.gammaincinv(shape, _MIDDLE))
-    return mean, shape
+    means, shapes = measure_noise_laws([values], independent_shape=independent_shape)
+    return float(means[0]), float(shapes[0])
+
+
+def measure_noise_laws(groups: Sequence[Array], *, independent_shape: float) -> tuple[Array, Array]:
+    """Means and shapes as of ``measure_noise_law`` for each of several groups of values; (n groups,) each."""
+    means, shapes = np.ones(len(groups)), np.full(len(groups), independent_shape)
+    pairs = [quantiles(values, _LOW, _MIDDLE) if len(values) >= _FEW else (0.0, 0.0) for values in groups]
+    low, middle = np.array(pairs).T
+    known = np.flatnonzero(low > 0)
+    shape = np.interp(-np.log(middle[known] / low[known]), -_log_ratios(), _SHAPES)
+    shapes[known] = np.minimum(shape, independent_shape)
+    means[known] = middle[known] * shapes[known] / scipy.special.gammaincinv(shapes[known], _MIDDLE)
+    return means, shapes
 
 
 def quantiles(values: Array, *shares: float) -> tuple[float, ...]:

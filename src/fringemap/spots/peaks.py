@@ -92,10 +92,11 @@ def _group(window: Window, found: Mask) -> tuple[_Bins, list[tuple[slice, slice]
     # Quicker than divmod.
     row = flat // found.shape[1]
     col = flat - row * found.shape[1]
+    cell = row // _CELL * shape[1] + col // _CELL
     coarse = np.zeros(shape, bool)
-    coarse[row // _CELL, col // _CELL] = True
+    coarse.ravel()[cell] = True
     labels, _ = scipy.ndimage.label(coarse, np.ones((3, 3)))
-    group = labels.ravel().take(row // _CELL * shape[1] + col // _CELL) - 1
+    group = labels.ravel().take(cell) - 1
     excess = np.maximum(window.whitened.ravel().take(flat).astype(np.float64) - 1.0, 0.0)
     return _Bins(row, col, group, excess), scipy.ndimage.find_objects(labels)
 
@@ -121,9 +122,9 @@ def _smooth(window: Window, bins: _Bins, boxes: Sequence[tuple[slice, slice]], s
         corners[k], sizes[k] = low, smooth.shape
         pieces.append(smooth.ravel())
     first = np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)
-    next_row = sizes[bins.group, 1]
-    place = first[bins.group] + (bins.row - corners[bins.group, 0] + 1) * next_row
-    place += bins.col - corners[bins.group, 1] + 1
+    next_row = sizes[:, 1].take(bins.group)
+    place = bins.row * next_row + bins.col
+    place += (first - (corners[:, 0] - 1) * sizes[:, 1] - (corners[:, 1] - 1)).take(bins.group)
     return Terrain(np.concatenate(pieces) - np.float32(1.0), place, next_row, bins.group)
 
 

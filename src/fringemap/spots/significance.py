@@ -8,7 +8,6 @@ it is the tail that counts.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,34 +138,25 @@ def _squared_distance(bins: IntArray, place: Array) -> Array:
 
 def _nearby_means(places: Array, window: Window) -> Array:
     """Mean of noise around each peak, from the median of the bins up to a few widths away that no spot holds; (n,)."""
-    held = np.zeros(window.whitened.shape, bool)
-    for row, col, width in places - (window.layout.first_row, window.layout.first_col, 0.0):
-        _mark_disc(held, row, col, _CLEAR_WIDTHS * width)
+    rows, cols = (places[:, :2] - (window.layout.first_row, window.layout.first_col)).T
+    radii = _CLEAR_WIDTHS * places[:, 2]
     reaches = np.rint(np.maximum(_NEARBY_BINS, _NEARBY_WIDTHS * places[:, 2])).astype(int)
     means = np.zeros(len(places))
     for k, (row, col, reach) in enumerate(zip(*_in_window(places, window), reaches, strict=True)):
         step = max(1, reach // _NEARBY_SAMPLES)
-        rows, cols = (slice(max(middle - reach, 0), middle + reach + 1, step) for middle in (row, col))
-        around = window.whitened[rows, cols]
-        at_rows, at_cols = (
-            np.arange(n) * step + side.start for n, side in zip(around.shape, (rows, cols), strict=True)
-        )
+        sides = [slice(max(middle - reach, 0), middle + reach + 1, step) for middle in (row, col)]
+        around = window.whitened[sides[0], sides[1]]
+        at_rows, at_cols = (np.arange(n) * step + side.start for n, side in zip(around.shape, sides, strict=True))
         g = window.layout.g_at(at_rows[:, None], at_cols)
-        values = around[(g > window.layout.g_low) & (g < window.layout.g_high) & ~held[rows, cols]]
+        free = (g > window.layout.g_low) & (g < window.layout.g_high)
+        # Half a bin more: the middle of the square is a whole bin.
+        near = np.maximum(np.abs(rows - row), np.abs(cols - col)) <= reach + radii + 0.5
+        for i in np.flatnonzero(near):
+            free &= ((at_rows - rows[i]) ** 2)[:, None] + (at_cols - cols[i]) ** 2 > radii[i] ** 2
+        values = around[free]
         if len(values) >= _FEW_BINS:
             means[k] = quantiles(values, 0.5)[0] / np.log(2)
     return means
-
-
-def _mark_disc(held: Mask, row: float, col: float, radius: float) -> None:
-    """Mark the bins within a radius, in place."""
-    rows, cols = (
-        np.arange(max(math.ceil(middle - radius), 0), min(math.floor(middle + radius) + 1, n))
-        for middle, n in zip((row, col), held.shape, strict=True)
-    )
-    if len(rows) and len(cols):
-        disc = ((rows - row) ** 2)[:, None] + (cols - col) ** 2 <= radius**2
-        held[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] |= disc
 
 
 def _blocks_on_rings(chosen: IntArray, places: Array, window: Window, side: int) -> tuple[Array, IntArray]:
