@@ -102,16 +102,24 @@ class InlineExecutor:
 class ProcessExecutor:
     """Does tasks in processes of this machine, each with a single thread for its arithmetic.
 
+    Parameters
+    ----------
+    n_workers
+        How many processes.
+    work
+        Functions whose modules all processes load at once, not each with its first task.
+
     Notes
     -----
     A process that dies takes its pool along, and nobody knows on whose account. What was under way is then done
     again, one task at a time in a process of its own; a task that ends that process too is given up.
     """
 
-    def __init__(self, n_workers: int) -> None:
+    def __init__(self, n_workers: int, *work: Callable[[Any], Any]) -> None:
         self.n_workers = n_workers
         self.ahead = AHEAD * n_workers
-        self._pool = _new_pool(n_workers)
+        self._work = work
+        self._pool = _new_pool(n_workers, work)
         self._under_way: dict[Future[Any], tuple[Callable[[Any], Any], Any]] = {}
         self._cell: ProcessPoolExecutor | None = None
         self._finished: deque[Done] = deque()
@@ -147,11 +155,11 @@ class ProcessExecutor:
             else:
                 self._finished.append(_as_done(task, future))
         self._pool.shutdown(wait=True)
-        self._pool = _new_pool(self.n_workers)
+        self._pool = _new_pool(self.n_workers, self._work)
 
     def _try_alone(self, work: Callable[[Any], Any], task: Any) -> Done:
         if self._cell is None:
-            self._cell = _new_pool(1)
+            self._cell = _new_pool(1, self._work)
         future = _submit(self._cell, work, task)
         if not isinstance(future.exception(), BrokenProcessPool):
             return _as_done(task, future)
@@ -173,18 +181,18 @@ class ProcessExecutor:
 _LOST = "its process ended without a word, twice; was there enough memory?"
 
 
-def _new_pool(n_workers: int) -> ProcessPoolExecutor:
+def _new_pool(n_workers: int, work: tuple[Callable[[Any], Any], ...]) -> ProcessPoolExecutor:
     # A fresh interpreter for each worker: forking a process that has threads can hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_prepare_process)
     # A pool starts a process when a task finds none idle; here all load their libraries while the first task is done.
     for _ in range(n_workers):
-        _submit(pool, _wake_up, None)
+        _submit(pool, _wake_up, work)
     return pool
 
 
-def _wake_up(_: None) -> None:
-    """Do nothing: to find this function a process loads the package."""
+def _wake_up(_: Any) -> None:
+    """Do nothing: to find what it is called with, a process loads the modules of that."""
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[Any], Any], task: Any) -> Future[Any]:

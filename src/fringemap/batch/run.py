@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.executors import DaskExecutor, InlineExecutor, ProcessExecutor, run_tasks
+from fringemap.batch.gathering import Gathering
 from fringemap.batch.journal import earlier_origins, origin_of
 from fringemap.batch.work import (
     Analyze,
@@ -25,7 +26,6 @@ from fringemap.batch.work import (
     failure_of,
     guarded,
     open_input,
-    sign_input,
     write_input,
 )
 from fringemap.errors import FringemapError, OutputError, ReadError, SettingsError, WorkerError
@@ -117,6 +117,7 @@ def analyze_inputs(
     with _overview(out, text, ledger, failed), choose_executor(jobs, workers, scheduler) as executor:
         threads = (workers or os.cpu_count() or 1) if isinstance(executor, InlineExecutor) else 1
         ahead = 0 if scheduler else executor.n_workers
+        ledger.gathers = len(jobs) == 1 and isinstance(executor, ProcessExecutor)
         jobs = [replace(job, threads=threads, resume=resume, keep_frames=keep_frames, ahead=ahead) for job in jobs]
         # Workers on other machines were started in other folders.
         run_jobs([_with_whole_paths(job) for job in jobs] if scheduler else jobs, executor, ledger)
@@ -142,7 +143,7 @@ def choose_executor(jobs: Sequence[Job], workers: int | None, scheduler: str | N
     n_workers = workers or os.cpu_count() or 1
     if len(jobs) == 1:
         n_workers = min(n_workers, _n_frames(jobs[0]))
-    return InlineExecutor() if n_workers == 1 or not jobs else ProcessExecutor(n_workers)
+    return InlineExecutor() if n_workers == 1 or not jobs else ProcessExecutor(n_workers, do_task)
 
 
 def _n_frames(job: Job) -> int:
@@ -253,6 +254,8 @@ class _Frames:
     left: int
     signing: bool
     """Whether the input is being read through for its fingerprint."""
+    gathering: Gathering | None
+    """Writes the files meanwhile, if this process has nothing else to do."""
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -264,6 +267,8 @@ class _Ledger:
         self._n_jobs = n_jobs
         self._progress = progress or (lambda *_: None)
         self._frames: dict[int, _Frames] = {}
+        self.gathers = False
+        """Whether this process writes the files of an input while others analyse its frames."""
 
     def in_order(self) -> list[InputResult]:
         """Give the results so far, in the order of the inputs."""
@@ -281,17 +286,19 @@ class _Ledger:
         return self._after_opening(value) if isinstance(value, Opened) else self._end(job, value)
 
     def _after_opening(self, opened: Opened) -> Iterable[Any]:
-        frames = self._frames[opened.job.number] = _Frames(opened, len(opened.missing), not opened.signed)
+        gathering = Gathering(opened) if self.gathers else None
+        frames = _Frames(opened, len(opened.missing), not opened.signed, gathering)
+        self._frames[opened.job.number] = frames
         self._tell(frames)
         first = [Sign(opened)] if frames.signing else []
-        return itertools.chain(first, opened.tasks(), _end_of(frames))
+        return itertools.chain(first, opened.tasks(), self._end_of(frames))
 
     def _after_signing(self, task: Sign, value: Opened | InputResult) -> Iterable[Any]:
         frames = self._frames[task.opened.job.number]
         frames.signing = False
         if isinstance(value, Opened):
             frames.opened = value
-        return _end_of(frames)
+        return self._end_of(frames)
 
     def _after_frame(self, task: Analyze, done: Done) -> Iterable[Any]:
         frames, path = self._frames[task.job.number], task.job.path
@@ -300,7 +307,23 @@ class _Ledger:
             frames.failures.append(failure)
         frames.left -= 1
         self._tell(frames)
-        return _end_of(frames)
+        if frames.gathering:
+            frames.gathering.note(task.position, failure)
+        return self._end_of(frames)
+
+    def _end_of(self, frames: _Frames) -> Iterable[Any]:
+        """Write the files when nothing else is left to do; an input that could not be read through fails there."""
+        if frames.left or frames.signing:
+            return ()
+        if frames.gathering and (result := frames.gathering.finish(frames.opened)):
+            return self._end(frames.opened.job, result)
+        return [Write(frames.opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
+
+    def close(self) -> None:
+        """Leave no files behind of inputs that were not finished."""
+        for frames in self._frames.values():
+            if frames.gathering:
+                frames.gathering.give_up()
 
     def _end(self, job: Job, result: InputResult) -> Iterable[Any]:
         self._results[job.number] = result
@@ -313,13 +336,6 @@ class _Ledger:
         opened = frames.opened
         if opened.n_frames > 1:
             self._progress(opened.job.folder.name, opened.n_frames - frames.left, opened.n_frames)
-
-
-def _end_of(frames: _Frames) -> Iterable[Any]:
-    """Write the files when nothing else is left to do; an input that could not be read through fails there."""
-    if frames.left or frames.signing:
-        return ()
-    return [Write(frames.opened, tuple(sorted(frames.failures, key=lambda f: f.frame or 0)))]
 
 
 def _named(path: Path, error: Exception) -> Exception:
@@ -341,6 +357,7 @@ def run_jobs(jobs: Sequence[Job], executor: Executor, ledger: _Ledger) -> None:
         for _ in run_tasks(executor, do_task, (Open(job) for job in jobs), then=ledger.follow, rank=_number):
             pass
     finally:
+        ledger.close()
         close_series()
 
 
@@ -376,7 +393,6 @@ def analyze_input(
         opened = open_input(Job(0, path, folder, settings, origin, threads), truth=truth, watch=watch)
         if isinstance(opened, InputResult):
             return opened
-        opened = sign_input(opened)
         failures = [f for task in opened.tasks() if (f := do_task(task)) is not None]
         return write_input(opened, failures, truth=truth, watch=watch)
 

@@ -116,7 +116,7 @@ def watch_folder(
     live.write_page()
     n_workers = workers or os.cpu_count() or 1
     try:
-        with InlineExecutor() if n_workers == 1 else ProcessExecutor(n_workers) as executor:
+        with InlineExecutor() if n_workers == 1 else ProcessExecutor(n_workers, analyze_arrival) as executor:
             _watch(plan, live, executor, poll_s, stop)
     except KeyboardInterrupt:
         tell("stopped; writing the results")

@@ -1,7 +1,8 @@
 """What a worker does: open an input, analyse one of its frames, write its files. Everything here can be pickled.
 
 An input of one frame is analysed and written at once. Of a longer one, each frame is a task of its own, whose result
-goes into the journal; when all are there, they are read in their order and the files are written.
+goes into the journal; from there they are read in their order and the files are written: in a task when all are there,
+or meanwhile by the process that shares out the tasks (``gathering``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fringemap.io import read, read_calibration, sha256
 from fringemap.phases.any_scale import may_seek_scale
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult, let_spare_memory_go
-from fringemap.report import Failure, write_results
+from fringemap.report import Failure, open_results
 from fringemap.report.lines import name_probabilities, summarise
 from fringemap.report.results import PAGE_NAME
 from fringemap.report.run import RUN_NAME, version_of
@@ -31,10 +32,12 @@ from fringemap.spots.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from fringemap.io import FrameSeries
     from fringemap.pipeline import Pictures
     from fringemap.records import Reflections, Truth
+    from fringemap.report import ResultsWriter
     from fringemap.settings import AnalysisSettings
 
 log = logging.getLogger(__name__)
@@ -248,20 +251,41 @@ def write_input(
     """
     close_series()
     opened = sign_input(opened)
-    return _write(opened, _watched(_from_journal(opened, failures), watch), truth)
+    known = {failure.frame: failure for failure in failures}
+    stored = (known.get(position) or stored_result(opened, position) for position in range(opened.n_frames))
+    return _write(opened, _watched(stored, watch), truth)
 
 
 def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Truth | None) -> InputResult:
+    with open_files(opened.job) as writer:
+        for result in results:
+            writer.add(result)
+        return finish_files(writer, opened, truth=truth)
+
+
+def open_files(job: Job) -> AbstractContextManager[ResultsWriter]:
+    """Open the files of an input."""
+    settings = job.settings
+    return open_results(job.folder, settings=settings.report, series=settings.series, dose_rate=settings.read.dose_rate)
+
+
+def finish_files(writer: ResultsWriter, opened: Opened, *, truth: Truth | None = None) -> InputResult:
+    """Finish the files of an input when all its frames are in them, and remove the journal if none failed.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    ReadError
+        The input has changed since it was opened; one that is gone has not.
+    """
     job = opened.job
-    written = write_results(
-        _unchanged(results, opened),
-        folder=job.folder,
-        settings=job.settings.report,
-        provenance=_provenance(opened),
-        truth=truth,
-        series=job.settings.series,
-        dose_rate=job.settings.read.dose_rate,
-    )
+    let_spare_memory_go()
+    if job.path.exists() and not {*stamp_of(job.path)} <= {*opened.stamp}:
+        raise ReadError(
+            f"{job.path.name} changed while it was analysed; repeat the run with --resume when it is complete"
+        )
+    written = writer.finish(_provenance(opened), truth=truth)
     if not written.failures and not job.keep_frames:
         Journal(job.folder).remove()
     return InputResult(
@@ -275,16 +299,6 @@ def _write(opened: Opened, results: Iterator[FrameResult | Failure], truth: Trut
     )
 
 
-def _unchanged(results: Iterator[FrameResult | Failure], opened: Opened) -> Iterator[FrameResult | Failure]:
-    """Pass results on, and refuse at their end if a file of the input has changed; one that is gone has not."""
-    yield from results
-    let_spare_memory_go()
-    if opened.job.path.exists() and not {*stamp_of(opened.job.path)} <= {*opened.stamp}:
-        raise ReadError(
-            f"{opened.job.path.name} changed while it was analysed; repeat the run with --resume when it is complete"
-        )
-
-
 def _watched(
     results: Iterator[FrameResult | Failure], watch: Callable[[FrameResult], None] | None
 ) -> Iterator[FrameResult | Failure]:
@@ -294,17 +308,14 @@ def _watched(
         yield result
 
 
-def _from_journal(opened: Opened, failures: Iterable[Failure]) -> Iterator[FrameResult | Failure]:
-    journal, failed = Journal(opened.job.folder), {failure.frame: failure for failure in failures}
-    for position in range(opened.n_frames):
-        if position in failed:
-            yield failed[position]
-            continue
-        try:
-            yield journal.load(position)
-        except ReadError as error:
-            journal.forget(position)
-            yield failure_of(opened.job.path, position, error)
+def stored_result(opened: Opened, position: int) -> FrameResult | Failure:
+    """Take the result of a frame from the journal; one that is damaged has failed, and will be missing next time."""
+    journal = Journal(opened.job.folder)
+    try:
+        return journal.load(position)
+    except ReadError as error:
+        journal.forget(position)
+        return failure_of(opened.job.path, position, error)
 
 
 def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult | Failure]:

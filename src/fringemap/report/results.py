@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from fringemap.report.tables import Cell, Failure, write_phases_csv, write_profi
 from fringemap.settings import SeriesSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fringemap.records import Truth
@@ -72,6 +72,89 @@ class _Seen:
 def _richness(result: FrameResult) -> tuple[int, int]:
     named = sum(evidence.phase != UNKNOWN for evidence in result.match.phases)
     return named, len(result.spots)
+
+
+class ResultsWriter:
+    """Takes the frames of one input one by one; made by `open_results`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: ReportSettings,
+        follower: SeriesWriter,
+        tables: ExitStack,
+        appends: Sequence[Callable[[FrameResult], None]],
+    ) -> None:
+        self._folder, self._settings, self._follower = folder, settings, follower
+        self._tables, self._appends = tables, appends
+        self._seen = _Seen()
+
+    def add(self, result: FrameResult | Failure) -> None:
+        """Take the next frame, analysed or failed.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written.
+        """
+        if isinstance(result, Failure):
+            self._seen.failures.append(result)
+            return
+        for append in self._appends:
+            append(result)
+        self._follower.add(result)
+        self._seen.add(result)
+
+    def finish(self, provenance: Mapping[str, Any], *, truth: Truth | None = None) -> Written:
+        """Give the tables and maps their names, follow the series, and draw; parameters as of `write_results`.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written.
+        """
+        self._tables.close()
+        run = _record(self._seen, self._folder, provenance, self._follower)
+        page = _draw(self._seen, run, self._folder, self._settings, truth, self._follower)
+        write_run_json(self._folder / RUN_NAME, run)
+        failures, probabilities = tuple(self._seen.failures), name_probabilities(run["frames"])
+        return Written(self._folder, page, run["summary"], failures, probabilities)
+
+
+@contextmanager
+def open_results(
+    folder: Path, *, settings: ReportSettings, series: SeriesSettings | None = None, dose_rate: float | None = None
+) -> Iterator[ResultsWriter]:
+    """Open everything that one input leaves on disk, to be written while its frames come one by one.
+
+    Parameters
+    ----------
+    folder, settings, series, dose_rate
+        As of `write_results`.
+
+    Yields
+    ------
+    ResultsWriter
+        To be finished within the block. If the block fails, no table and no record is left of what was added.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RUN_NAME).unlink(missing_ok=True)
+    follower = SeriesWriter(folder, settings=series or SeriesSettings(), dose_rate=dose_rate, pictures=settings.figures)
+    with follower, ExitStack() as tables:
+        appends = [
+            tables.enter_context(write_spots_csv(folder / "spots.csv")),
+            tables.enter_context(write_phases_csv(folder / "phases.csv")),
+            tables.enter_context(write_profile_csv(folder / "profile.csv")),
+            tables.enter_context(write_identified(folder / IDENTIFIED_NAME)),
+            tables.enter_context(write_maps(folder, shifts=follower.shifts_angstrom)),
+        ]
+        yield ResultsWriter(folder, settings, follower, tables, appends)
 
 
 def write_results(
@@ -122,37 +205,10 @@ def write_results(
     evolution over the frames. A series also gets ``evolution.csv``, ``events.csv``, ``tracks.csv``, ``drift.csv`` and,
     with the figures, ``evolution.mp4``.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN_NAME).unlink(missing_ok=True)
-    follower = SeriesWriter(folder, settings=series or SeriesSettings(), dose_rate=dose_rate, pictures=settings.figures)
-    with follower:
-        seen = _stream_tables(results, folder, follower)
-        run = _record(seen, folder, provenance, follower)
-        page = _draw(seen, run, folder, settings, truth, follower)
-    write_run_json(folder / RUN_NAME, run)
-    return Written(folder, page, run["summary"], tuple(seen.failures), name_probabilities(run["frames"]))
-
-
-def _stream_tables(results: Iterable[FrameResult | Failure], folder: Path, follower: SeriesWriter) -> _Seen:
-    seen = _Seen()
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(write_spots_csv(folder / "spots.csv")),
-            stack.enter_context(write_phases_csv(folder / "phases.csv")),
-            stack.enter_context(write_profile_csv(folder / "profile.csv")),
-            stack.enter_context(write_identified(folder / IDENTIFIED_NAME)),
-            stack.enter_context(write_maps(folder, shifts=follower.shifts_angstrom)),
-        ]
+    with open_results(folder, settings=settings, series=series, dose_rate=dose_rate) as writer:
         for result in results:
-            if isinstance(result, Failure):
-                seen.failures.append(result)
-                continue
-            for append in writers:
-                append(result)
-            follower.add(result)
-            seen.add(result)
-    return seen
+            writer.add(result)
+        return writer.finish(provenance, truth=truth)
 
 
 def _record(seen: _Seen, folder: Path, provenance: Mapping[str, Any], follower: SeriesWriter) -> dict[str, Any]:
