@@ -93,12 +93,12 @@ def _settings(detector: Literal["classical", "unet"]) -> AnalysisSettings:
 
 def _analyze(path: Path, out: Path, detector: Literal["classical", "unet"]) -> tuple[FrameResult, dict[str, float]]:
     settings = _settings(detector)
-    references = load_phases(settings)
+    references, workers = load_phases(settings), os.cpu_count() or 1
     start = time.perf_counter()
-    frame = read(path, settings=settings.read)[0]
+    frame = read(path, settings=settings.read, workers=workers)[0]
     seconds = {"read": time.perf_counter() - start}
     # As a run without figures does.
-    result = analyze_frame(frame, references, settings=settings, workers=os.cpu_count() or 1, pictures="none")
+    result = analyze_frame(frame, references, settings=settings, workers=workers, pictures="none")
     seconds |= result.seconds
     written = time.perf_counter()
     write_results([result], folder=out, settings=settings.report, provenance={"input": path.name})

@@ -28,21 +28,22 @@ def test_the_image_is_a_copy_even_if_nothing_had_to_be_converted(rng):
     shape=st.tuples(st.integers(1, 90), st.integers(1, 3000)),
     levels=st.integers(1, 5000),
     seed=st.integers(0, 2**31),
+    workers=st.integers(1, 4),
 )
-def test_saturation_found_by_blocks_is_that_of_the_whole_frame(shape, levels, seed):
+def test_saturation_found_by_blocks_and_threads_is_that_of_the_whole_frame(shape, levels, seed, workers):
     raw = np.random.default_rng(seed).integers(0, levels, shape).astype(np.uint16)
-    image, flags = as_frame_image(raw)
+    image, flags = as_frame_image(raw, workers=workers)
     share = np.mean(raw == raw.max())
     np.testing.assert_array_equal(image, raw)
     assert bool(flags & Flag.SATURATED) == (share > 1e-3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4"])
-def test_pixels_that_are_not_finite_become_the_median_of_the_others(bad, dtype, rng):
+@pytest.mark.parametrize(("dtype", "workers"), [("f4", 1), ("f8", 1), (">f4", 1), ("f4", 3)])
+def test_pixels_that_are_not_finite_become_the_median_of_the_others(bad, dtype, workers, rng):
     raw = rng.normal(100, 5, (64, 65)).astype(dtype)
     raw[3, 4] = raw[60, 2] = bad
-    image, flags = as_frame_image(raw)
+    image, flags = as_frame_image(raw, workers=workers)
     good = np.isfinite(raw)
     np.testing.assert_array_equal(image[good], raw[good].astype(np.float32))
     assert image[3, 4] == image[60, 2] == pytest.approx(np.median(raw[good]), rel=1e-6)

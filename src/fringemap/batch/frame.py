@@ -58,7 +58,7 @@ def analyze(
     threads = os.cpu_count() or 1
     if isinstance(source, Frame):
         return analyze_frame(_rescaled(source, chosen.read), references, settings=chosen, workers=threads)
-    with read(source, settings=chosen.read) as series:
+    with read(source, settings=chosen.read, workers=threads) as series:
         require_scale(series, chosen)
         return analyze_frame(series[0], references, settings=chosen, workers=threads)
 

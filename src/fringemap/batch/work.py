@@ -200,7 +200,7 @@ def open_input(
         The input cannot be read, has no pixel size, or its folder cannot be written.
     """
     stamp = stamp_of(job.path)
-    with read(job.path, settings=job.settings.read) as series:
+    with read(job.path, settings=job.settings.read, workers=job.threads) as series:
         require_scale(series, job.settings)
         unsigned = replace(job.origin, input_sha256=_mark_of(stamp))
         # A long input is read through beside its first frames, unless results of an earlier run may be those of it.
@@ -376,7 +376,8 @@ def _open_series(job: Job, mark: str) -> FrameSeries:
     key = (job.path, job.settings.read, mark)
     if getattr(_open, "key", None) != key:
         close_series()
-        _open.series, _open.key = read(job.path, settings=job.settings.read), key
+        _open.series = read(job.path, settings=job.settings.read, workers=job.threads)
+        _open.key = key
     series: FrameSeries = _open.series
     return series
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _DEFAULTS = ReadSettings()
 
 
-def read(path: str | Path, *, settings: ReadSettings = _DEFAULTS) -> FrameSeries:
+def read(path: str | Path, *, settings: ReadSettings = _DEFAULTS, workers: int = 1) -> FrameSeries:
     """Open one input; a single image is a series of one frame.
 
     Parameters
@@ -38,6 +38,8 @@ def read(path: str | Path, *, settings: ReadSettings = _DEFAULTS) -> FrameSeries
         A file, either file of a TIA pair, or a folder of numbered frames.
     settings
         Which frames, at what pixel size; see ``ReadSettings``.
+    workers
+        Threads that convert the pixels of a frame.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def read(path: str | Path, *, settings: ReadSettings = _DEFAULTS) -> FrameSeries
     content = open_folder(path) if path.is_dir() else open_file(path)
     try:
         signal, remarks = choose_signal(path, content)
-        return FrameSeries(path, content, signal, settings, remarks)
+        return FrameSeries(path, content, signal, settings, remarks, workers)
     except BaseException:
         content.close()
         raise
@@ -71,10 +73,11 @@ class FrameSeries:
     """
 
     def __init__(
-        self, path: Path, content: Content, signal: Signal, settings: ReadSettings, remarks: list[str]
+        self, path: Path, content: Content, signal: Signal, settings: ReadSettings, remarks: list[str], workers: int
     ) -> None:
         self._content = content
         self._signal = signal
+        self._workers = workers
         self._bins, dropped = _bins(settings, signal.n_frames)
         scale, scale_warnings, flags = compute_scale(signal, settings, name=path.name)
         self.path = path
@@ -171,7 +174,7 @@ class FrameSeries:
                 raise ReadError(
                     f"{self.path.name} is damaged: its frame {k} has the shape {raw.shape}; copy the file again"
                 )
-            return as_frame_image(raw)
+            return as_frame_image(raw, workers=self._workers)
 
     def _frame_name(self, k: int) -> str:
         if self._signal.names is not None:
