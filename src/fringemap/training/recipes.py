@@ -18,7 +18,7 @@ from fringemap.training.labels import Visibility
 if TYPE_CHECKING:
     from fringemap.simulate.recipes import Range
 
-FORMAT = 3
+FORMAT = 4
 """Of what a recipe with one seed draws; raised when the same seed draws something else."""
 
 
