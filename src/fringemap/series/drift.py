@@ -36,6 +36,15 @@ _LEAST_SIGMA = 0.05
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A drift image with its spectra: as it is, and tapered and whitened."""
+
+    image: Image
+    spectrum: Array
+    whitened: Array
+
+
+@dataclass(frozen=True)
 class _Pair:
     first: int
     second: int
@@ -47,7 +56,7 @@ class DriftFollower:
     """Takes drift images one by one; keeps the last few and the shifts between them."""
 
     def __init__(self, *, window: int) -> None:
-        self._recent: deque[tuple[int, Image, Array]] = deque(maxlen=max(window, 1))
+        self._recent: deque[tuple[int, _Seen]] = deque(maxlen=max(window, 1))
         self._window = window
         self._pairs: list[_Pair] = []
         self._n = 0
@@ -62,12 +71,12 @@ class DriftFollower:
         if self._shape != image.shape:
             self._recent.clear()
             self._shape, self._pixel = image.shape, pixel_px
-        spectrum = _whitened(image)
-        for other, earlier, theirs in self._recent:
-            shift, peak = correlate(theirs, spectrum, image.shape)
+        seen = _see(image)
+        for other, earlier in self._recent:
+            shift, peak = correlate(earlier.whitened, seen.whitened, image.shape)
             if peak > LEAST_PEAK:
-                self._pairs.append(_Pair(other, index, _correct(earlier, image, shift)))
-        self._recent.append((index, image, spectrum))
+                self._pairs.append(_Pair(other, index, _correct(earlier, seen, shift)))
+        self._recent.append((index, seen))
 
     def solve(self) -> Drift:
         """Give the shift of each frame against the first."""
@@ -102,6 +111,10 @@ def estimate_drift(frames: Iterable[FrameSummary], *, window: int = 6) -> Drift:
     for frame in frames:
         follower.add(frame.drift_image, frame.drift_pixel_px)
     return follower.solve()
+
+
+def _see(image: Image) -> _Seen:
+    return _Seen(image, scipy.fft.rfft2(image), _whitened(image))
 
 
 def _whitened(image: Image) -> Array:
@@ -154,12 +167,12 @@ def _vertex(line: Array, k: int) -> float:
     return place - n if place > n / 2 else place
 
 
-def _correct(first: Image, second: Image, shift: FloatArray) -> FloatArray:
+def _correct(first: _Seen, second: _Seen, shift: FloatArray) -> FloatArray:
     """Lay the second frame on the first and compare again: tapers that lie elsewhere draw the peak towards zero."""
     laid: _Laid | None = None
     for _ in range(_CORRECTIONS):
         whole = np.rint(shift).astype(int)
-        if np.min(np.subtract(first.shape, np.abs(whole))) < _LEAST_OVERLAP_PX:
+        if np.min(np.subtract(first.image.shape, np.abs(whole))) < _LEAST_OVERLAP_PX:
             return shift
         if laid is None or np.any(laid.whole != whole):
             laid = _lay(first, second, whole)
@@ -182,10 +195,14 @@ class _Laid:
     """Spectrum of that of the second."""
 
 
-def _lay(first: Image, second: Image, whole: IntArray) -> _Laid:
-    here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(whole, first.shape, strict=True))
-    there = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(whole, first.shape, strict=True))
-    return _Laid(whole, first[there].shape, _whitened(first[there]), scipy.fft.rfft2(second[here]))
+def _lay(first: _Seen, second: _Seen, whole: IntArray) -> _Laid:
+    if not whole.any():
+        return _Laid(whole, first.image.shape, first.whitened, second.spectrum)
+    shape = first.image.shape
+    here = tuple(slice(max(s, 0), n + min(s, 0)) for s, n in zip(whole, shape, strict=True))
+    there = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(whole, shape, strict=True))
+    part = first.image[there]
+    return _Laid(whole, part.shape, _whitened(part), scipy.fft.rfft2(second.image[here]))
 
 
 def _move(laid: _Laid, shift: FloatArray) -> Image:
