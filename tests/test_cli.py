@@ -15,6 +15,7 @@ from fringemap import cli
 from fringemap.batch import InputResult
 from fringemap.cli.telling import tell_results
 from fringemap.report.tables import Failure
+from fringemap.report.words import count_spots
 from fringemap.settings import (
     AnalysisSettings,
     MapSettings,
@@ -241,6 +242,22 @@ def test_phases_are_listed_by_element_and_shown_with_their_lines(run: Run) -> No
     assert "1 1 1    2.3250      8" in shown
     lines = json.loads(run("phases", "show", "LiF", "--json", "--d-min", 2.0)[1])["reflections"]
     assert [line["hkl"] for line in lines] == [[1, 1, 1], [2, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("n_spots", "n_unknown", "said"),
+    [(0, 0, "no spots"), (1, 0, "1 spot, 0 without a name"), (30, 6, "30 spots, 6 without a name")],
+)
+def test_spots_are_counted_in_words(n_spots: int, n_unknown: int, said: str) -> None:
+    assert count_spots(n_spots, n_unknown) == said
+
+
+def test_elements_to_list_phases_by_are_those_of_an_analysis(run: Run) -> None:
+    assert run("phases", "list", "--elements", "li,f")[1] == run("phases", "list", "--elements", "Li,F")[1]
+    status, out, err = run("phases", "list", "--elements", "Xx")
+    assert (status, out) == (2, "")
+    assert '"Xx" is no element' in err
+    assert run("phases", "list", "--elements", "He") == (0, "", "No phase consists of He alone.\n")
 
 
 def test_an_unknown_phase_to_show_ends_with_2(run: Run) -> None:

@@ -35,6 +35,7 @@ from fringemap.report import Failure
 from fringemap.report.atomic import writing
 from fringemap.report.lines import line_of
 from fringemap.report.live import write_live_page
+from fringemap.report.words import count_spots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -244,7 +245,7 @@ class _Live:
             self.lines.append(line)
             self.seen(path, line)
             named = ", ".join(phase.phase for phase in line.phases) or "no phase"
-            self.tell(f"{line.name}: {named} ({line.n_spots} spots, {line.n_unknown_spots} without a name)")
+            self.tell(f"{line.name}: {named} ({count_spots(line.n_spots, line.n_unknown_spots)})")
             for rule in self.book.take(line):
                 self._call(f"{rule}: {line.name}", line)
 

@@ -21,10 +21,10 @@ def phases_list_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
     """List the built-in structures and the imported phases."""
-    from fringemap.phases import list_imported, list_structures, load_structure
+    from fringemap.phases import list_imported, list_structures, load_structure, parse_elements
     from fringemap.records import Structure
 
-    allowed = frozenset(split_list([elements]))
+    allowed = parse_elements(split_list([elements]))
     imported = list_imported()
     own = [phase for phase in imported if isinstance(phase, Structure)]
     # A table knows no elements.
@@ -36,6 +36,9 @@ def phases_list_command(
         listed = [{**_structure_as_json(s), "imported": mine} for s, mine in kept]
         listed += [{"name": t.phase, "lines": len(t), "imported": True} for t in tables]
         print_json(listed)
+        return
+    if not kept and not tables:
+        typer.echo(f"No phase consists of {', '.join(sorted(allowed))} alone.", err=True)
         return
     typer.echo(
         f"{'name':14} {'formula':14} {'space group':16} {'a b c [Å], alpha beta gamma [degrees]':44} measured at"
@@ -68,7 +71,7 @@ def phases_import_command(
     replace: Annotated[bool, typer.Option("--replace", help="Replace an imported phase of the same name")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it for programs")] = False,
 ) -> None:
-    """Check phases and keep them in your own library; list, show and analyze then know them by name."""
+    """Check phases and keep them in your own library; list, analyze and, with a cell, show know them by name then."""
     from fringemap.errors import StructureError
     from fringemap.phases import list_structures
     from fringemap.phases.userlibrary import find_sources, import_phases

@@ -41,6 +41,8 @@ def print_json(value: Any) -> None:
 
 
 def _tell_result(result: InputResult) -> None:
+    from fringemap.report.words import count_spots
+
     name = result.path.name
     for warning in result.warnings:
         typer.echo(f"{name}: warning: {warning}", err=True)
@@ -53,7 +55,7 @@ def _tell_result(result: InputResult) -> None:
         typer.echo(message if said else f"{name}{frames}: {message}", err=True)
     if result.folder is not None:
         named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
-        spots = f"{result.summary['n_spots']} spots, {result.summary['n_unknown_spots']} without a name"
+        spots = count_spots(result.summary["n_spots"], result.summary["n_unknown_spots"])
         typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
 
 

@@ -20,6 +20,7 @@ from fringemap.phases.library import (
     load_folder,
     load_references,
     load_structure,
+    parse_elements,
     structure_path,
 )
 from fringemap.phases.match import match_spots
@@ -57,6 +58,7 @@ __all__ = [
     "load_structure",
     "match_spots",
     "parse_d_range",
+    "parse_elements",
     "parse_hkl",
     "read_cif",
     "read_d_table",

@@ -111,7 +111,7 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
 
 def _choose(settings: PhaseSettings) -> list[Structure | Reflections]:
     """What the list of phases, the elements, and what is surely there or not leave to compare with."""
-    allowed = _check_elements(settings.elements)
+    allowed = parse_elements(settings.elements)
     loaded = [item for name in settings.phases or list_structures() for item in _load(name)]
     if not settings.phases:
         loaded += list_imported()
@@ -187,7 +187,7 @@ def _find(name: str, others: Iterable[str] = ()) -> str:
     if len(by_word) == 1:
         return key_of(by_word[0])
     names = {key_of(known): known for known in [*list_structures(), *others]}
-    close = by_word or [names[k] for k in difflib.get_close_matches(key, names, n=4, cutoff=0.5)]
+    close = by_word or [names[k] for k in difflib.get_close_matches(key, names, n=4, cutoff=0.6)]
     hint = f"did you mean {' or '.join(close)}? Otherwise name a CIF" if close else "name a CIF instead"
     raise StructureError(f'no structure is called "{name}"; {hint}; "fringemap phases list" shows all names')
 
@@ -206,7 +206,14 @@ def _load(name: str) -> tuple[Structure | Reflections, ...]:
     return (_named(name),)
 
 
-def _check_elements(symbols: Iterable[str]) -> frozenset[str]:
+def parse_elements(symbols: Iterable[str]) -> frozenset[str]:
+    """Read symbols of elements, in capitals or not.
+
+    Raises
+    ------
+    StructureError
+        A symbol is that of no element.
+    """
     elements = [gemmi.Element(symbol.strip()) for symbol in symbols]
     unknown = [symbol for symbol, element in zip(symbols, elements, strict=True) if element.atomic_number == 0]
     if unknown:

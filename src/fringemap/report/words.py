@@ -127,6 +127,11 @@ def count(number: int, noun: str) -> str:
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
+def count_spots(n_spots: int, n_unknown: int) -> str:
+    """Write ``30 spots, 6 without a name``."""
+    return count(n_spots, "spot") + (f", {n_unknown} without a name" if n_spots else "")
+
+
 def join_words(words: Sequence[str]) -> str:
     """Join with commas and a last ``and``."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
