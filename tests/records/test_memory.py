@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -80,3 +84,28 @@ def test_spare_memory_can_be_let_go():
     lend_array(SHAPE, np.float32)
     let_spare_memory_go()
     assert not _spare
+
+
+_FAULTS = """
+import resource
+import numpy as np
+from fringemap.records import lend_array
+
+def arrays():
+    return [np.ones(2**17) for _ in range(16)]
+
+np.ones(2**17)
+lend_array((4096, 4096), np.float32)
+arrays()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    arrays()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tells of glibc")
+def test_smaller_arrays_find_the_memory_that_others_left():
+    printed = subprocess.run([sys.executable, "-c", _FAULTS], check=True, capture_output=True, text=True).stdout
+    # Each time 16 MB of fresh memory would make 4096 faults.
+    assert int(printed) < 4096
