@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import shlex
+import signal
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,20 @@ def analysed(asker: Asker) -> Asker:
     run = asker.post("runs", {"names": ["a.mrc"], "settings": QUICK}).json()[0]
     assert asker.wait_for(run["run"])["status"] == "done"
     return asker
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has another way to interrupt")
+def test_ctrl_c_leaves_the_end_of_its_processes_to_the_server() -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "fringemap.gui.worker"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as worker:
+        assert worker.stdout is not None
+        assert json.loads(worker.stdout.readline()) == {"event": "ready"}
+        worker.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(0.3)
+        _, said = worker.communicate("", timeout=20)
+    assert (worker.returncode, said) == (0, "")
 
 
 def result_of(asker: Asker, name: str = "a.mrc", frame: int = 0) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,6 +85,7 @@ class Job:
 
 def take_job() -> tuple[dict[str, Any], SimpleQueue[dict[str, Any]], Callable[[dict[str, Any]], None]]:
     """Called by the process: its order, what is said to it later, and how it answers."""
+    leave_ctrl_c_to_server()
     if hasattr(os, "nice"):
         os.nice(_LOW_PRIORITY)
     tell = own_output()
@@ -93,6 +95,11 @@ def take_job() -> tuple[dict[str, Any], SimpleQueue[dict[str, Any]], Callable[[d
     heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_listen, args=(heard,), daemon=True).start()
     return order, heard, tell
+
+
+def leave_ctrl_c_to_server() -> None:
+    """Called by a process of the server: a terminal tells all of them, but it is the server that ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def own_output() -> Callable[[dict[str, Any]], None]:

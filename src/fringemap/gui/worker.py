@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from fringemap.errors import FringemapError
-from fringemap.gui.jobs import own_output
+from fringemap.gui.jobs import leave_ctrl_c_to_server, own_output
 from fringemap.settings import settings_from_mapping
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Do the runs that come in."""
+    leave_ctrl_c_to_server()
     tell = own_output()
     asked: SimpleQueue[dict[str, Any]] = SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()

@@ -128,9 +128,11 @@ def _how_sure(probability: float) -> str:
 def _describe(candidate: Candidate) -> str:
     h, k, l = candidate.hkl  # noqa: E741 - the name every crystallographer uses
     plane = f" ({h} {k} {l})" if any(candidate.hkl) else ""
+    # Zero is added so that a rounded nothing has no minus.
+    in_sigma = round(candidate.deviation_sigma, 1) + 0.0
     return (
         f"{candidate.phase}{plane}, d = {candidate.d_reference_angstrom:.4f} Å, off by "
-        f"{candidate.deviation_percent:+.2f} % or {candidate.deviation_sigma:+.1f} standard errors"
+        f"{candidate.deviation_percent:+.2f} % or {in_sigma:+.1f} standard errors"
     )
 
 
