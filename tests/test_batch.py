@@ -11,7 +11,7 @@ import pytest
 from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap import batch
 from fringemap.batch import analyze, analyze_inputs, work
-from fringemap.errors import CalibrationError, OutputError, ReadError, StructureError
+from fringemap.errors import CalibrationError, OutputError, ReadError, SettingsError, StructureError
 from fringemap.io import write_mrc
 from fringemap.phases import batch_q
 from fringemap.records import FrameResult, ScaleSource
@@ -211,6 +211,12 @@ def test_a_path_and_a_frame_give_the_same_analysis(tmp_path: Path) -> None:
 def test_phases_given_to_analyze_replace_those_of_the_settings() -> None:
     other = replace(QUICK, phases=PhaseSettings(phases=("Au",), match="tolerance"))
     assert phases_of(analyze(draw_lif(), phases=["LiF"], settings=other)) == ["LiF"]
+
+
+def test_one_phase_may_be_given_to_analyze_by_its_name_alone() -> None:
+    assert phases_of(analyze(draw_lif(), phases="LiF", settings=QUICK)) == ["LiF"]
+    with pytest.raises(SettingsError, match=r"phases = 'LiF' is no list; write \('LiF',\)"):
+        PhaseSettings(phases="LiF")  # type: ignore[arg-type]
 
 
 def test_analyze_refuses_what_has_no_pixel_size(tmp_path: Path) -> None:

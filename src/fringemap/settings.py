@@ -49,6 +49,9 @@ class Settings:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             _check_range(f.name, getattr(self, f.name), f.metadata)
+            if isinstance(f.default, tuple) and isinstance(value := getattr(self, f.name), str):
+                # Python would take a text for a list of its letters.
+                raise SettingsError(f"{f.name} = {value!r} is no list; write ({value!r},)")
 
 
 def _check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ def analyze(
     source: str | Path | Frame,
     *,
     pixel_size_nm: float | None = None,
-    phases: Sequence[str] = (),
+    phases: str | Sequence[str] = (),
     settings: AnalysisSettings | None = None,
 ) -> FrameResult:
     """Analyse one frame, and write nothing.
@@ -35,7 +35,7 @@ def analyze(
     pixel_size_nm
         Pixel size [nm/px] in place of the file's or the frame's own.
     phases
-        Names from the library, CIFs or tables, in place of those in the settings.
+        Names from the library, CIFs or tables, or one of them alone, in place of those in the settings.
     settings
         Of every step; the defaults if left out.
 
@@ -53,7 +53,8 @@ def analyze(
     if pixel_size_nm is not None:
         chosen = replace(chosen, read=replace(chosen.read, pixel_size_nm=pixel_size_nm))
     if phases:
-        chosen = replace(chosen, phases=replace(chosen.phases, phases=tuple(phases)))
+        names = (phases,) if isinstance(phases, str) else tuple(phases)
+        chosen = replace(chosen, phases=replace(chosen.phases, phases=names))
     references = load_phases(chosen)
     threads = os.cpu_count() or 1
     if isinstance(source, Frame):
