@@ -244,6 +244,17 @@ def test_phases_are_listed_by_element_and_shown_with_their_lines(run: Run) -> No
     assert [line["hkl"] for line in lines] == [[1, 1, 1], [2, 0, 0]]
 
 
+def test_a_pixel_size_found_from_ratios_is_said(capsys, tmp_path: Path) -> None:
+    summary = {"phases": "LiF (0.98)", "n_spots": 1, "n_unknown_spots": 0, "pixel_size_x_nm": 0.08507}
+    for source, said in (("ratios", "a.png: 0.0851 nm per pixel fits the ratios and angles"), ("user", "")):
+        result = InputResult(tmp_path / "a.png", tmp_path, None, {**summary, "scale_source": source}, ())
+        tell_results([result], tmp_path)
+        out, err = capsys.readouterr()
+        assert err.startswith(said)
+        assert bool(err) == bool(said)
+        assert out.startswith("a.png: LiF (0.98) (1 spot, 0 without a name): ")
+
+
 @pytest.mark.parametrize(
     ("n_spots", "n_unknown", "said"),
     [(0, 0, "no spots"), (1, 0, "1 spot, 0 without a name"), (30, 6, "30 spots, 6 without a name")],

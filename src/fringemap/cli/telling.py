@@ -54,6 +54,9 @@ def _tell_result(result: InputResult) -> None:
         said = message.startswith((f"{name} ", f"{name}:", alike[0].input)) and not frames
         typer.echo(message if said else f"{name}{frames}: {message}", err=True)
     if result.folder is not None:
+        if result.summary["scale_source"] == "ratios":
+            size = f"{result.summary['pixel_size_x_nm']:.3g} nm per pixel"
+            typer.echo(f"{name}: {size} fits the ratios and angles of the phases: all d and names hang on it", err=True)
         named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
         spots = count_spots(result.summary["n_spots"], result.summary["n_unknown_spots"])
         typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
