@@ -99,7 +99,9 @@ def analyze_frame(
         drawn = start(lambda: _draw_pictures(frame, diffractogram, settings, pictures, seconds))
         sums = start(lambda: _sum_rings(diffractogram, seconds))
         with _timed(seconds, "spots"):
-            seen = choose(diffractogram) if choose else find_spots(diffractogram, settings=settings.spots)
+            seen = (
+                choose(diffractogram) if choose else find_spots(diffractogram, settings=settings.spots, workers=workers)
+            )
             spots = straighten_spots(seen, diffractogram.scale)
         graph = start(lambda: _integrate(diffractogram, sums(), seen, spots, settings, seconds))
         with _timed(seconds, "phases"):

@@ -11,7 +11,7 @@ from fringemap.spots import detect_spots, find_spots
 from fringemap.spots.find import false_spots_at
 from fringemap.spots.model import load_model
 from fringemap.spots.pattern import make_pattern
-from fringemap.spots.unet import compute_logit, find_regions
+from fringemap.spots.unet import compute_logit, detect_unet, find_regions
 from made_model import BIAS, WEIGHTS, write_made_model
 from spectrum_frames import disc_mask, wave_at, waves_frame, white_frame
 
@@ -150,6 +150,25 @@ def test_what_the_network_alone_lists_is_marked(credulous, rng):
     assert wave.sum() == 1
     assert marked.sum() >= 3
     np.testing.assert_array_equal(marked, ~wave)
+
+
+def test_what_the_law_lists_is_told_before_the_network_has_its_say(credulous, rng):
+    frame = waves_frame(SHAPE, [wave_at(40.0, 61.0, 0.6, shape=SHAPE)], rng, sigma=10.0)
+    diffractogram = compute_diffractogram(frame)
+    told = []
+    detect_unet(diffractogram, settings=SpotSettings(detector="unet", model=credulous), meanwhile=told.append)
+    by_law = detect_spots(diffractogram, settings=SpotSettings(detector="classical"))
+    np.testing.assert_array_equal(np.concatenate([found.row for found in told]), by_law.row)
+    np.testing.assert_array_equal(np.concatenate([found.width for found in told]), by_law.width)
+
+
+def test_threads_change_nothing_that_the_network_sees(package, rng):
+    frame = waves_frame(SHAPE, [wave_at(40.0, 61.0, 0.6, shape=SHAPE)], rng, sigma=10.0)
+    diffractogram, settings = compute_diffractogram(frame), SpotSettings(detector="unet", model=package)
+    one, three = (make_pattern(diffractogram, settings=settings, workers=n) for n in (1, 3))
+    np.testing.assert_array_equal(one.image, three.image)
+    one, three = (detect_unet(diffractogram, settings=settings, workers=n) for n in (1, 3))
+    np.testing.assert_array_equal(one.score, three.score)
 
 
 def test_a_sharp_wave_needs_no_network_but_a_wide_spot_does(blind, rng):

@@ -7,8 +7,9 @@ import pytest
 
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import bin_size, compute_diffractogram
-from fringemap.spots import find_spots
-from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of
+from fringemap.spots import detect_spots, find_spots
+from fringemap.spots.wave_fit import FittedEarly, fit_other_waves, fit_waves
+from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of, wave_at, waves_frame
 
 SIGMA = 10.0
 
@@ -77,3 +78,22 @@ def test_discs_are_measured_near_the_bound(ratio, diameter):
     assert np.mean(np.abs(errors / stated) < 1) > 0.58
     assert np.sqrt(np.mean(pulls**2)) < 1.4
     assert np.median(stated) < 2.5 * bound
+
+
+def test_what_was_fitted_early_is_not_fitted_again(rng):
+    shape = (200, 260)
+    waves = [wave_at(30.0, 41.0, 3.0, shape=shape), wave_at(-52.4, 20.0, 2.0, shape=shape)]
+    waves += [wave_at(12.0, 70.3, 2.5, shape=shape), wave_at(-40.0, 50.0, 1.5, shape=shape)]
+    diffractogram = compute_diffractogram(waves_frame(shape, waves, rng, sigma=10.0))
+    candidates = detect_spots(diffractogram, settings=SpotSettings(detector="classical"))
+    assert len(candidates) == 4
+    whole = fit_waves(diffractogram, candidates)
+    # Another order, and one that is not asked for in the end.
+    early = candidates.take(np.array([3, 0, 1]))
+    marked = fit_waves(diffractogram, early)
+    marked.energy[:] = [1.0, 2.0, 3.0]
+    found = fit_other_waves(diffractogram, candidates.take(np.array([0, 2, 3])), [FittedEarly(early, marked)])
+    np.testing.assert_array_equal(found.energy[[0, 2]], [2.0, 1.0])
+    np.testing.assert_allclose(found.energy[1], whole.energy[2], rtol=1e-5)
+    for name in ("row", "col", "covariance", "amplitude", "width", "ok"):
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name)[[0, 2, 3]], rtol=1e-5, atol=1e-9)

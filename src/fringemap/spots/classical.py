@@ -34,7 +34,7 @@ _FRAME_FILLING_BINS = 1.7
 _FRAME_FILLING_HEIGHT = 100.0
 
 
-def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
+def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings, workers: int = 1) -> Candidates:
     """Spots whose blocks are brighter than noise makes them at the stated number of false spots a frame.
 
     Parameters
@@ -43,17 +43,19 @@ def detect_classical(diffractogram: Diffractogram, *, settings: SpotSettings) ->
         With its background; any shape.
     settings
         ``false_spots``, the limits of d, and the smallest grain.
+    workers
+        Threads.
 
     Returns
     -------
     Candidates
         One of each Friedel pair; empty if nothing stands out.
     """
-    return look_by_law(diffractogram, settings)[0]
+    return look_by_law(diffractogram, settings, workers=workers)[0]
 
 
 def look_by_law(
-    diffractogram: Diffractogram, settings: SpotSettings, *, window: Window | None = None
+    diffractogram: Diffractogram, settings: SpotSettings, *, window: Window | None = None, workers: int = 1
 ) -> tuple[Candidates, Diffractogram]:
     """Spots as of ``detect_classical``, and what they were seen in: under a window if a crystal fills the frame.
 
@@ -62,11 +64,13 @@ def look_by_law(
     window
         From ``cut_window``, if it is there already; bins are hidden in it for a while.
     """
-    found = _find_peaks(diffractogram, settings, window or cut_window(diffractogram, settings))
+    window = window or cut_window(diffractogram, settings, workers=workers)
+    found = _find_peaks(diffractogram, settings, window)
     crowded = any(p.width < _FRAME_FILLING_BINS and p.height > _FRAME_FILLING_HEIGHT for p in found[0])
     if crowded and not diffractogram.windowed:
         diffractogram = under_hann(diffractogram)
-        found = _find_peaks(diffractogram, settings, cut_window(diffractogram, settings))
+        window = cut_window(diffractogram, settings, workers=workers)
+        found = _find_peaks(diffractogram, settings, window)
     scores = score_peaks(*found, crowded=crowded)
     kept = np.flatnonzero(scores >= -np.log10(settings.false_spots))
     return ranked([found[0][i] for i in kept], scores[kept]), diffractogram

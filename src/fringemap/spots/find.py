@@ -13,8 +13,11 @@ from fringemap.spectrum import bin_size, nyquist, read_block
 from fringemap.spots.classical import detect_classical
 from fringemap.spots.refine import refine_candidates
 from fringemap.spots.unet import detect_unet
+from fringemap.spots.wave_fit import FittedEarly, fit_waves
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from fringemap.records import Diffractogram, FloatArray, IntArray, Mask
     from fringemap.spots.candidates import Candidates
     from fringemap.spots.refine import Refined
@@ -31,7 +34,7 @@ _HARMONICS = (2, 3)
 _FALSE_SPOTS_AT_50, _SENSITIVITY_DECADE = 0.05, 25.0
 
 
-def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = None) -> Spots:
+def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = None, workers: int = 1) -> Spots:
     """Spots of a diffractogram, measured, with their errors and doubts.
 
     Parameters
@@ -40,6 +43,8 @@ def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = 
         Of one frame, or averaged over several.
     settings
         The detector and its rate of false alarms, the limits of d.
+    workers
+        Threads.
 
     Returns
     -------
@@ -47,16 +52,28 @@ def find_spots(diffractogram: Diffractogram, *, settings: SpotSettings | None = 
         One of each Friedel pair, in falling order of score; no rows if nothing stands out.
     """
     settings = settings or SpotSettings()
-    return measure_spots(diffractogram, detect_spots(diffractogram, settings=settings))
+    fitted: list[FittedEarly] = []
+
+    def fit(candidates: Candidates) -> None:
+        fitted.append(FittedEarly(candidates, fit_waves(diffractogram, candidates)))
+
+    candidates = detect_spots(diffractogram, settings=settings, workers=workers, meanwhile=fit)
+    return measure_spots(diffractogram, candidates, fitted)
 
 
-def detect_spots(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
-    """Coarse positions from the detector that the settings name."""
+def detect_spots(
+    diffractogram: Diffractogram,
+    *,
+    settings: SpotSettings,
+    workers: int = 1,
+    meanwhile: Callable[[Candidates], None] = lambda _: None,
+) -> Candidates:
+    """Coarse positions from the detector that the settings name; for ``meanwhile`` see ``detect_unet``."""
     if settings.sensitivity is not None:
         settings = replace(settings, false_spots=false_spots_at(settings.sensitivity), sensitivity=None)
     if settings.detector == "unet":
-        return detect_unet(diffractogram, settings=settings)
-    return detect_classical(diffractogram, settings=settings)
+        return detect_unet(diffractogram, settings=settings, workers=workers, meanwhile=meanwhile)
+    return detect_classical(diffractogram, settings=settings, workers=workers)
 
 
 def false_spots_at(sensitivity: float) -> float:
@@ -64,12 +81,12 @@ def false_spots_at(sensitivity: float) -> float:
     return _FALSE_SPOTS_AT_50 * float(10.0 ** ((sensitivity - 50.0) / _SENSITIVITY_DECADE))
 
 
-def measure_spots(diffractogram: Diffractogram, candidates: Candidates) -> Spots:
+def measure_spots(diffractogram: Diffractogram, candidates: Candidates, fitted: Sequence[FittedEarly] = ()) -> Spots:
     """Refine candidates; where a fit leaves its spot the coarse position stays and Flag.NOT_REFINED is set.
 
-    Of candidates that end on one and the same spot the strongest stays.
+    Of candidates that end on one and the same spot the strongest stays. What was fitted early is not fitted again.
     """
-    fit = refine_candidates(diffractogram, candidates)
+    fit = refine_candidates(diffractogram, candidates, fitted)
     keep = _first_of_same(fit.row, fit.col, fit.width.max(axis=1, initial=0.0))
     return _to_spots(diffractogram, candidates, fit, _flags(diffractogram, candidates, fit), keep)
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.special
 
 from fringemap.errors import SettingsError
-from fringemap.spectrum import bin_size
+from fringemap.spectrum import bin_size, do_each
 from fringemap.spots.noise import independent_bins
 from fringemap.spots.window import cut_window
 
@@ -40,8 +40,8 @@ _LINEAR = 1.5
 _LOWEST = -4.0
 # The table of scores: whitened values from exp(-12) to exp(24), in steps that change a score by less than 0.005.
 _LOG_LOW, _LOG_HIGH, _PER_UNIT = -12.0, 24.0, 512
-# Rows of pixels made at once, so that their bins stay in the processor's cache.
-_SLAB_ROWS = 64
+# Rows of pixels made at once: threads lose time where a step takes less than they need to wake up.
+_SLAB_ROWS = 256
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -80,6 +80,7 @@ def make_pattern(
     settings: SpotSettings,
     max_shape: tuple[int, int] = (1024, 512),
     window: Window | None = None,
+    workers: int = 1,
 ) -> Pattern:
     """Half of a diffractogram around zero frequency, as scores against noise.
 
@@ -93,6 +94,8 @@ def make_pattern(
         Most rows and columns; an axis that would exceed them has a ``factor`` above 1.
     window
         From ``cut_window``, if it is there already.
+    workers
+        Threads.
 
     Returns
     -------
@@ -123,9 +126,13 @@ def make_pattern(
             f"Only {last_row} x {last_col} bins lie above {settings.d_min_angstrom:g} Å; look for smaller d-spacings."
         )
     image = np.empty((2, 2 * half[0] + 1, half[1] + 1), np.float32)
-    for start in range(0, image.shape[1], _SLAB_ROWS):
+    bins = window.whitened
+
+    def fill(start: int) -> None:
         slab = image[:, start : start + _SLAB_ROWS]
-        _fill(slab, window.whitened, (first[0] + start * factor[0], first[1]), factor, diffractogram)
+        _fill(slab, bins, (first[0] + start * factor[0], first[1]), factor, diffractogram)
+
+    do_each(fill, range(0, image.shape[1], _SLAB_ROWS), workers=workers)
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     step = step_y * factor[0], step_x * factor[1]
     valid = _ring(half, step, window.layout.g_low, window.layout.g_high)

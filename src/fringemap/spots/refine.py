@@ -9,11 +9,14 @@ import numpy as np
 
 from fringemap.spots.fringes import take
 from fringemap.spots.power_fit import fit_humps
-from fringemap.spots.wave_fit import fit_waves
+from fringemap.spots.wave_fit import fit_other_waves, fit_waves
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fringemap.records import Diffractogram, FloatArray, Mask
     from fringemap.spots.candidates import Candidates
+    from fringemap.spots.wave_fit import FittedEarly
 
 # A wave that holds less than this share of a spot's power is one grain among several, or part of a bent one.
 _COHERENT_SHARE = 0.8
@@ -42,7 +45,9 @@ class Refined:
     """One wave holds too little of the power: several grains of nearly the same g, or a bent one."""
 
 
-def refine_candidates(diffractogram: Diffractogram, candidates: Candidates) -> Refined:
+def refine_candidates(
+    diffractogram: Diffractogram, candidates: Candidates, fitted: Sequence[FittedEarly] = ()
+) -> Refined:
     """Fit a wave to every candidate, and a hump of power to those that no single wave explains.
 
     Where several grains share a spot, the strongest of them is measured with and without a window over the frame; half
@@ -54,8 +59,10 @@ def refine_candidates(diffractogram: Diffractogram, candidates: Candidates) -> R
         Its ``spectrum`` carries no window.
     candidates
         n coarse positions.
+    fitted
+        Waves that are there already, of any of them.
     """
-    wave = fit_waves(diffractogram, candidates)
+    wave = fit_other_waves(diffractogram, candidates, fitted)
     row, col, energy = wave.row.copy(), wave.col.copy(), wave.energy.copy()
     covariance, width, refined = wave.covariance.copy(), wave.width.copy(), wave.ok.copy()
     several = np.zeros(len(candidates), bool)

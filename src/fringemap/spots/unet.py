@@ -20,6 +20,8 @@ from fringemap.spots.peaks import drop_lobes, find_peaks, keep_real_half
 from fringemap.spots.window import cut_window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fringemap.records import Diffractogram, FloatArray, Image, IntArray, Mask
     from fringemap.settings import SpotSettings
     from fringemap.spots.candidates import Candidates
@@ -51,7 +53,13 @@ class Regions:
         return len(self.row)
 
 
-def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Candidates:
+def detect_unet(
+    diffractogram: Diffractogram,
+    *,
+    settings: SpotSettings,
+    workers: int = 1,
+    meanwhile: Callable[[Candidates], None] = lambda _: None,
+) -> Candidates:
     """Spots that a trained network sees, at the stated number of false spots a frame, with the law of noise beside it.
 
     Parameters
@@ -60,6 +68,10 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
         With its background; any shape.
     settings
         ``model``, ``false_spots``, the limits of d, and the smallest grain.
+    workers
+        Threads that make what the network sees.
+    meanwhile
+        Is given what the law of noise lists, to work on while the network is at work; most of it will be listed.
 
     Returns
     -------
@@ -87,17 +99,18 @@ def detect_unet(diffractogram: Diffractogram, *, settings: SpotSettings) -> Cand
     needed, the network sees the frame without it as well, and what it lists there is marked and added.
     """
     model = load_model(settings.model)
-    window = cut_window(diffractogram, settings)
-    pattern = _pattern(diffractogram, model, settings, window)
+    window = cut_window(diffractogram, settings, workers=workers)
+    pattern = _pattern(diffractogram, model, settings, window, workers)
     with ThreadPoolExecutor(1) as beside:
         looking = beside.submit(_look, pattern, model, settings)
         by_law, seen = look_by_law(diffractogram, settings, window=window)
+        meanwhile(by_law)
         look = looking.result()
     if diffractogram.windowed:
         return _agreed(look, by_law)
     by_network = _listed(look, window)
     if seen.windowed:
-        pattern = _pattern(seen, model, settings, cut_window(seen, settings))
+        pattern = _pattern(seen, model, settings, cut_window(seen, settings, workers=workers), workers)
         by_law = _agreed(_look(pattern, model, settings), by_law)
         return in_order([by_law, _unconfirmed(by_network, _pairs(by_network, by_law))])
     pairs = _pairs(by_network, by_law)
@@ -149,8 +162,10 @@ class _Look:
         return self.model.score(logit, *self.pattern.pixels_of(row, col), self.pattern.valid)
 
 
-def _pattern(diffractogram: Diffractogram, model: Model, settings: SpotSettings, window: Window) -> Pattern:
-    return make_pattern(diffractogram, settings=settings, max_shape=model.max_shape, window=window)
+def _pattern(
+    diffractogram: Diffractogram, model: Model, settings: SpotSettings, window: Window, workers: int
+) -> Pattern:
+    return make_pattern(diffractogram, settings=settings, max_shape=model.max_shape, window=window, workers=workers)
 
 
 def _look(pattern: Pattern, model: Model, settings: SpotSettings) -> _Look:

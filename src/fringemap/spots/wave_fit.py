@@ -16,6 +16,8 @@ import numpy as np
 from fringemap.spots.fringes import sample_fringes, take
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fringemap.records import Array, Diffractogram, Mask
     from fringemap.spots.candidates import Candidates
     from fringemap.spots.fringes import Fringes
@@ -99,6 +101,31 @@ def fit_waves(diffractogram: Diffractogram, candidates: Candidates, *, windowed:
     fringes = sample_fringes(diffractogram, candidates, windowed=windowed)
     parameters = _fit_from_both(fringes, diffractogram.frame_shape)
     return _read_fit(parameters, fringes, candidates, diffractogram.frame_shape)
+
+
+@dataclass(frozen=True)
+class FittedEarly:
+    """Candidates of which some may be listed later on, and their waves."""
+
+    candidates: Candidates
+    waves: WaveFit
+
+
+def fit_other_waves(
+    diffractogram: Diffractogram, candidates: Candidates, fitted: Sequence[FittedEarly] = ()
+) -> WaveFit:
+    """As ``fit_waves``; candidates of the same place and width as one that was fitted early have its wave."""
+    known = {key: i for i, key in enumerate(key for early in fitted for key in _keys(early.candidates))}
+    at = np.array([known.get(key, -1) for key in _keys(candidates)], int)
+    others = np.flatnonzero(at < 0)
+    waves = [*(early.waves for early in fitted), fit_waves(diffractogram, candidates.take(others))]
+    at[others] = sum(len(early.candidates) for early in fitted) + np.arange(len(others))
+    joined = WaveFit(*(np.concatenate(parts) for parts in zip(*(vars(one).values() for one in waves), strict=True)))
+    return take(joined, at)
+
+
+def _keys(candidates: Candidates) -> list[tuple[float, ...]]:
+    return list(zip(candidates.row.tolist(), candidates.col.tolist(), candidates.width.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
