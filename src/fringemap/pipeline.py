@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from fringemap.maps import compute_maps
-from fringemap.phases import added_phases, load_references, match_spots
+from fringemap.phases import added_phases, find_standard, load_references, match_spots
 from fringemap.phases.any_scale import FOUND_SIGMA, may_seek_scale, search_scale
 from fringemap.records import Flag, FrameResult, Scale, ScaleSource
 from fringemap.settings import AnalysisSettings
@@ -153,8 +153,8 @@ def _with_scale(frame: Frame, references: Sequence[Reflections], settings: Analy
         workers=workers,
     )
     smallest, largest = (size / PROVISIONAL_ANGSTROM for size in (SMALLEST_ANGSTROM, LARGEST_ANGSTROM))
-    standard = settings.phases.internal_standard.casefold()
-    known = [one for one in references if not standard or one.phase.casefold() == standard]
+    standard = find_standard(references, settings.phases.internal_standard)
+    known = [references[row] for row in standard] or references
     found = search_scale(find_spots(diffractogram, settings=wide), known, smallest=smallest, largest=largest)
     size = found.factor * PROVISIONAL_ANGSTROM
     scale = Scale((size, size), FOUND_SIGMA, ScaleSource.RATIOS, probability=found.probability)

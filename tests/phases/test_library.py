@@ -9,10 +9,17 @@ import gemmi
 import numpy as np
 import pytest
 
-from fringemap.errors import StructureError
+from fringemap.errors import SettingsError, StructureError
 from fringemap.phases.cif import gemmi_structure, read_tags, space_group, write_cif
 from fringemap.phases.lattice import cell_volume, direct_basis
-from fringemap.phases.library import list_structures, load_folder, load_references, load_structure, structure_path
+from fringemap.phases.library import (
+    find_standard,
+    list_structures,
+    load_folder,
+    load_references,
+    load_structure,
+    structure_path,
+)
 from fringemap.phases.provenance import structures_page
 from fringemap.phases.reflections import compute_reflections
 from fringemap.settings import PhaseSettings
@@ -252,6 +259,21 @@ def test_an_element_that_does_not_exist_is_named():
 def test_the_same_name_twice_is_told_apart(tmp_path):
     write_cif(load_structure("Cu"), tmp_path / "Cu.cif")
     assert [r.phase for r in references("Cu", str(tmp_path / "Cu.cif"))] == ["Cu", "Cu (2)"]
+
+
+def test_a_phase_that_is_named_twice_is_there_once():
+    assert [r.phase for r in references("rutile", "Cu", "TiO2 rutile", "cu")] == ["TiO2 rutile", "Cu"]
+
+
+def test_the_internal_standard_is_found_by_one_word_of_its_name_or_refused_before_any_frame():
+    known = references("Cu", "rutile", "anatase")
+    assert find_standard(known, "") == ()
+    assert find_standard(known, "tio2-Rutile") == find_standard(known, "rutile") == (1,)
+    for name in ("Au", "TiO2"):
+        with pytest.raises(SettingsError, match=f"the internal standard {name} is not among"):
+            load_references(
+                PhaseSettings(phases=("Cu", "rutile", "anatase"), internal_standard=name), d_min_angstrom=1.0
+            )
 
 
 def test_lines_of_tables_below_the_limit_are_left_out(tmp_path):

@@ -15,6 +15,7 @@ from fringemap.phases.lattice import (
 )
 from fringemap.phases.library import (
     added_phases,
+    find_standard,
     list_imported,
     list_structures,
     load_folder,
@@ -49,6 +50,7 @@ __all__ = [
     "explain_spot",
     "extinct_reflections",
     "extinction",
+    "find_standard",
     "g_vectors",
     "hkl_of_g",
     "list_imported",

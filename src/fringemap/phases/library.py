@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import gemmi
 
-from fringemap.errors import StructureError
+from fringemap.errors import SettingsError, StructureError
 from fringemap.phases.cif import read_cif
 from fringemap.phases.reflections import compute_reflections
 from fringemap.phases.tables import TABLE_SUFFIXES, is_d_range, parse_d_range, read_d_table
@@ -19,7 +19,7 @@ from fringemap.phases.userlibrary import key_of, user_phases
 from fringemap.records import Reflections, Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from fringemap.settings import PhaseSettings
 
@@ -96,6 +96,8 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
     ------
     StructureError
         A name is unknown, a file unusable, or nothing is left to compare with.
+    SettingsError
+        The internal standard is not among the phases.
     """
     kept = _at_temperature(_choose(settings), settings.temperature_k)
     references = [
@@ -106,13 +108,41 @@ def load_references(settings: PhaseSettings, *, d_min_angstrom: float) -> tuple[
         )
         for item in kept
     ]
-    return _with_distinct_names(references)
+    named = _with_distinct_names(references)
+    find_standard(named, settings.internal_standard)
+    return named
+
+
+def find_standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:
+    """Tell which of the references is the internal standard; none if the user named none.
+
+    One word of its name is enough where no other has it, as anywhere.
+
+    Raises
+    ------
+    SettingsError
+        It is not among them.
+    """
+    if not name:
+        return ()
+    key, phases = key_of(name), [reflections.phase for reflections in references]
+    keys = [key_of(phase) for phase in phases]
+    if key in keys:
+        return (keys.index(key),)
+    by_word = tuple(row for row, phase in enumerate(phases) if key in map(key_of, phase.split()))
+    if len(by_word) == 1:
+        return by_word
+    raise SettingsError(
+        f"the internal standard {name} is not among the phases considered ({', '.join(phases)}); add it to them"
+    )
 
 
 def _choose(settings: PhaseSettings) -> list[Structure | Reflections]:
     """What the list of phases, the elements, and what is surely there or not leave to compare with."""
     allowed = parse_elements(settings.elements)
-    loaded = [item for name in settings.phases or list_structures() for item in _load(name)]
+    names = dict.fromkeys(settings.phases or list_structures())
+    # What is named twice is there once: "rutile" and "TiO2 rutile" are one object of the library.
+    loaded = list({id(item): item for name in names for item in _load(name)}.values())
     if not settings.phases:
         loaded += list_imported()
     loaded = [item for item in loaded if isinstance(item, Reflections) or not allowed or item.elements <= allowed]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fringemap.errors import SettingsError
 from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
+from fringemap.phases.library import find_standard
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
 from fringemap.phases.posterior import Problem, judge_grains, seek_first_order
@@ -81,7 +81,7 @@ def _match(
     elif settings.match == "nearest":
         named = match_nearest(spots, references, scale=scale)
     elif settings.match == "posterior":
-        standard = _standard(references, settings.internal_standard)
+        standard = find_standard(references, settings.internal_standard)
         certain = tuple(dict.fromkeys([*standard, *_present(references, settings.present)]))
         priors = distortion_priors(scale.sigma)
         for number in standard:
@@ -101,17 +101,6 @@ def _less_sure(explanation: Explanation, probability: float) -> Explanation:
     """Make all grains depend on something that is true with this probability only."""
     grains = tuple(replace(grain, probabilities=probability * grain.probabilities) for grain in explanation.grains)
     return replace(explanation, grains=grains)
-
-
-def _standard(references: Sequence[Reflections], name: str) -> tuple[int, ...]:
-    """Which of the references is the phase that is surely there; none if the user named none."""
-    if not name:
-        return ()
-    for number, reflections in enumerate(references):
-        if reflections.phase.casefold() == name.casefold():
-            return (number,)
-    known = ", ".join(reflections.phase for reflections in references)
-    raise SettingsError(f"the internal standard {name} is not among the phases considered ({known}); add it to them")
 
 
 def _present(references: Sequence[Reflections], names: Sequence[str]) -> tuple[int, ...]:
