@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from fringemap.errors import SettingsError
+from fringemap.errors import ModelError, SettingsError
 from fringemap.settings import NetworkSettings
-from fringemap.spots.model import Model, check_model, run_model
+from fringemap.spots.model import Model, check_model, load_model, run_model
 from fringemap.spots.unet import compute_logit
 from fringemap.training import package
 from fringemap.training.checkpoint import read_tensors
@@ -125,6 +125,29 @@ def test_the_threshold_is_that_of_the_best_dice(packages):
 def test_a_package_without_patterns_to_judge_it_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="needs patterns without any spot"):
         write_package(seeing_network(), tmp_path, settings=NETWORK, validation=VALIDATION, empty=[], info=INFO)
+
+
+def test_a_package_that_is_not_finished_leaves_the_one_before_alone(packages, tmp_path, monkeypatch):
+    def stopped():
+        yield from empty_samples(1)
+        raise KeyboardInterrupt
+
+    whole = shutil.copytree(packages[False].folder, tmp_path / "whole")
+    before = (whole / "model.json").read_bytes()
+    monkeypatch.setattr(package, "export_onnx", lambda _, path: shutil.copy(whole / "model.onnx", path) and 0.0)
+    for folder in (whole, tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            write_package(seeing_network(), folder, settings=NETWORK, validation=VALIDATION, empty=stopped(), info=INFO)
+    assert (whole / "model.json").read_bytes() == before
+    assert check_model(load_model(str(whole))) <= TOLERANCE
+    with pytest.raises(ModelError, match="holds no model package"):
+        load_model(str(tmp_path / "new"))
+    # The next one takes up where this was left.
+    made = write_package(
+        seeing_network(), whole, settings=NETWORK, validation=VALIDATION, empty=empty_samples(4), info=INFO
+    )
+    assert made.folder == whole
+    assert not (whole / ".unfinished").exists()
 
 
 def test_the_rate_of_false_spots_follows_an_exponential_tail_beyond_the_counts(rng):

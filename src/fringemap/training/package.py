@@ -93,6 +93,8 @@ def write_package(
 ) -> Model:
     """Export a network, tune its threshold, count its false spots, and write all as a folder.
 
+    A package that is in the folder already stays until the new one is whole.
+
     Parameters
     ----------
     validation
@@ -117,23 +119,36 @@ def write_package(
     """
     if len(validation) == 0:
         raise SettingsError("a package needs validation patterns; make a larger set")
-    folder.mkdir(parents=True, exist_ok=True)
-    difference = export_onnx(network, folder / "model.onnx")
-    # The exporter folds layers into each other; who trains on needs them as they were.
-    write_tensors(folder / WEIGHTS, network.state_dict(), {"network": asdict(settings)})
-    about = _describe(network, settings, info)
-    metrics = {**info.metrics, "export_difference_logit": difference}
-    model = _write(folder, about, metrics, _vectors(validation[0], settings), TOLERANCE)
-    counts = count_logits(model, validation, tell=tell)
-    if int8:
-        metrics["dice_float32"] = round(float(dice_by_threshold(counts).max()), 5)
-        quantise(folder / "model.onnx", validation, settings, stride=network.stride)
-        model = _write(folder, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE)
+    with _beside(folder) as made:
+        difference = export_onnx(network, made / "model.onnx")
+        # The exporter folds layers into each other; who trains on needs them as they were.
+        write_tensors(made / WEIGHTS, network.state_dict(), {"network": asdict(settings)})
+        about = _describe(network, settings, info)
+        metrics = {**info.metrics, "export_difference_logit": difference}
+        model = _write(made, about, metrics, _vectors(validation[0], settings), TOLERANCE)
         counts = count_logits(model, validation, tell=tell)
-    dice = dice_by_threshold(counts)
-    threshold, metrics["dice"] = float(_LOGITS[dice.argmax()]), round(float(dice.max()), 5)
-    about |= {"threshold_logit": threshold, **calibrate(model, empty)}
-    return _write(folder, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE if int8 else TOLERANCE)
+        if int8:
+            metrics["dice_float32"] = round(float(dice_by_threshold(counts).max()), 5)
+            quantise(made / "model.onnx", validation, settings, stride=network.stride)
+            model = _write(made, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE)
+            counts = count_logits(model, validation, tell=tell)
+        dice = dice_by_threshold(counts)
+        threshold, metrics["dice"] = float(_LOGITS[dice.argmax()]), round(float(dice.max()), 5)
+        about |= {"threshold_logit": threshold, **calibrate(model, empty)}
+        _write(made, about, metrics, _vectors(validation[0], settings), INT8_TOLERANCE if int8 else TOLERANCE)
+    return load_model(str(folder))
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Folder for files that take their places together at the end; till then threshold and false spots are unknown."""
+    unfinished = folder / ".unfinished"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    yield unfinished
+    # Last comes what makes a package of them: with another network it would be refused.
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "model.json"):
+        path.replace(folder / path.name)
+    unfinished.rmdir()
 
 
 def export_onnx(network: UNet, path: Path) -> float:
