@@ -245,7 +245,7 @@ def test_phases_are_listed_by_element_and_shown_with_their_lines(run: Run) -> No
 
 
 def test_a_pixel_size_found_from_ratios_is_said(capsys, tmp_path: Path) -> None:
-    summary = {"phases": "LiF (0.98)", "n_spots": 1, "n_unknown_spots": 0, "pixel_size_x_nm": 0.08507}
+    summary = {"n_frames": 1, "phases": "LiF (0.98)", "n_spots": 1, "n_unknown_spots": 0, "pixel_size_x_nm": 0.08507}
     for source, said in (("ratios", "a.png: 0.0851 nm per pixel fits the ratios and angles"), ("user", "")):
         result = InputResult(tmp_path / "a.png", tmp_path, None, {**summary, "scale_source": source}, ())
         tell_results([result], tmp_path)
@@ -253,6 +253,15 @@ def test_a_pixel_size_found_from_ratios_is_said(capsys, tmp_path: Path) -> None:
         assert err.startswith(said)
         assert bool(err) == bool(said)
         assert out.startswith("a.png: LiF (0.98) (1 spot, 0 without a name): ")
+
+
+def test_of_frames_that_all_failed_no_finding_is_told(capsys, tmp_path: Path) -> None:
+    failure = Failure("a.mrc", 0, "ReadError", "every pixel is 513")
+    with pytest.raises(typer.Exit):
+        tell_results([InputResult(tmp_path / "a.mrc", tmp_path, None, {"n_frames": 0}, (failure,))], tmp_path)
+    out, err = capsys.readouterr()
+    assert out == f"Overview: {tmp_path / 'index.html'}\n"
+    assert "a.mrc, frame 0: every pixel is 513" in err
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,6 @@ def print_json(value: Any) -> None:
 
 
 def _tell_result(result: InputResult) -> None:
-    from fringemap.report.words import count_spots
-
     name = result.path.name
     for warning in result.warnings:
         typer.echo(f"{name}: warning: {warning}", err=True)
@@ -53,13 +51,21 @@ def _tell_result(result: InputResult) -> None:
         frames = _frames_in_words([failure.frame for failure in alike if failure.frame is not None])
         said = message.startswith((f"{name} ", f"{name}:", alike[0].input)) and not frames
         typer.echo(message if said else f"{name}{frames}: {message}", err=True)
-    if result.folder is not None:
-        if result.summary["scale_source"] == "ratios":
-            size = f"{result.summary['pixel_size_x_nm']:.3g} nm per pixel"
-            typer.echo(f"{name}: {size} fits the ratios and angles of the phases: all d and names hang on it", err=True)
-        named = str(result.summary["phases"]).replace("; ", ", ") or "no phase"
-        spots = count_spots(result.summary["n_spots"], result.summary["n_unknown_spots"])
-        typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
+    # Of frames that all failed nothing is known, not that they show nothing.
+    if result.folder is not None and result.summary["n_frames"]:
+        _tell_findings(result)
+
+
+def _tell_findings(result: InputResult) -> None:
+    from fringemap.report.words import count_spots
+
+    name, summary = result.path.name, result.summary
+    if summary["scale_source"] == "ratios":
+        size = f"{summary['pixel_size_x_nm']:.3g} nm per pixel"
+        typer.echo(f"{name}: {size} fits the ratios and angles of the phases: all d and names hang on it", err=True)
+    named = str(summary["phases"]).replace("; ", ", ") or "no phase"
+    spots = count_spots(summary["n_spots"], summary["n_unknown_spots"])
+    typer.echo(f"{name}: {named} ({spots}): {result.page or result.folder}")
 
 
 def _frames_in_words(frames: Sequence[int]) -> str:
