@@ -15,8 +15,9 @@ from fringemap.errors import CalibrationError, OutputError, ReadError, SettingsE
 from fringemap.io import write_mrc
 from fringemap.phases import batch_q
 from fringemap.records import FrameResult, ScaleSource
+from fringemap.report import page
 from fringemap.report.tables import ERROR_COLUMNS, SUMMARY_COLUMNS
-from fringemap.settings import PhaseSettings, ReadSettings, ReportSettings
+from fringemap.settings import PhaseSettings, ReadSettings, ReportSettings, SeriesSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +127,7 @@ def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("frames", "figures", "kept", "pictures"),
-    [(1, False, False, "none"), (2, False, False, "frame"), (2, False, True, "all"), (1, True, False, "all")],
+    [(1, False, False, "none"), (2, False, False, "frame"), (2, False, True, "all"), (2, True, False, "all")],
 )
 def test_a_run_makes_the_pictures_that_somebody_will_look_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, figures: bool, kept: bool, pictures: str
@@ -143,6 +144,33 @@ def test_a_run_makes_the_pictures_that_somebody_will_look_at(
     settings = replace(QUICK, report=ReportSettings(figures=figures))
     analyze_inputs([path], tmp_path / "out", settings=settings, workers=1, keep_frames=kept)
     assert asked == [pictures] * frames
+
+
+def test_without_a_video_only_frames_that_figures_may_show_have_a_diffractogram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = np.random.default_rng(3).normal(500.0, 20.0, (256, 256)).astype(np.float32)
+    images = [empty, draw_lif(1).image, empty[::-1], draw_lif(2).image]
+    path = write_mrc(tmp_path / "a.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    whole, sizes, shown = work.analyze_frame, [], []
+
+    def analyze_frame(*given: object, **options: object) -> FrameResult:
+        result = whole(*given, **options)
+        sizes.append(result.shown_spectrum.size > 0)
+        return result
+
+    def page_styles(telling: FrameResult, *_: object) -> None:
+        shown.append((telling.index, telling.shown_spectrum.size > 0))
+        raise ReadError("seen, and no more")
+
+    monkeypatch.setattr(work, "analyze_frame", analyze_frame)
+    monkeypatch.setattr(page, "page_styles", page_styles)
+    settings = replace(QUICK, report=ReportSettings(), series=SeriesSettings(video=False))
+    # Twice: what was known of the results that the second run replaces does not count.
+    for _ in range(2):
+        analyze_inputs([path], tmp_path / "out", settings=settings, workers=1)
+    assert sizes == [True, True, False, False] * 2
+    assert shown == [(1, True)] * 2
 
 
 def test_a_fault_of_our_own_is_named_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

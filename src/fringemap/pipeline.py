@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -35,7 +36,7 @@ from fringemap.spots.unscaled import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from fringemap.records import Diffractogram, Frame, Image, Profile, Reflections, Rings, Spots
+    from fringemap.records import Diffractogram, Frame, Image, Match, Profile, Reflections, Rings, Spots
     from fringemap.spectrum import RingSums
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def analyze_frame(
     settings: AnalysisSettings | None = None,
     workers: int = 1,
     choose: Callable[[Diffractogram], Spots] | None = None,
-    pictures: Pictures = "all",
+    pictures: Pictures | Callable[[Match, Spots], Pictures] = "all",
 ) -> FrameResult:
     """Find the spots of a frame, say which phases explain them, and map each phase.
 
@@ -77,7 +78,7 @@ def analyze_frame(
     choose
         Gives the spots of the diffractogram, as measured there, in place of the detector: those that a hand corrected.
     pictures
-        Figures need "all", a series "frame"; those left out are empty.
+        Figures need "all", a series "frame"; those left out are empty. May wait for what the frame turns out to show.
 
     Raises
     ------
@@ -96,7 +97,8 @@ def analyze_frame(
             frame, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom, workers=workers
         )
     with _beside(workers) as start:
-        drawn = start(lambda: _draw_pictures(frame, diffractogram, settings, pictures, seconds))
+        if not callable(pictures):
+            drawn = start(partial(_draw_pictures, frame, diffractogram, settings, pictures, seconds))
         sums = start(lambda: _sum_rings(diffractogram, seconds))
         with _timed(seconds, "spots"):
             seen = (
@@ -106,6 +108,8 @@ def analyze_frame(
         graph = start(lambda: _integrate(diffractogram, sums(), seen, spots, settings, seconds))
         with _timed(seconds, "phases"):
             match = match_spots(spots, references, scale=diffractogram.scale, settings=settings.phases)
+        if callable(pictures):
+            drawn = start(partial(_draw_pictures, frame, diffractogram, settings, pictures(match, spots), seconds))
         with _timed(seconds, "maps"):
             maps = compute_maps(diffractogram, seen, match, settings=settings.maps, workers=workers)
         thumbnail, picture, g_edge = drawn()

@@ -26,7 +26,7 @@ from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult, let_spare_memory_go
 from fringemap.report import Failure, open_results
 from fringemap.report.lines import name_probabilities, summarise
-from fringemap.report.results import PAGE_NAME
+from fringemap.report.results import PAGE_NAME, richness
 from fringemap.report.run import RUN_NAME, version_of
 from fringemap.spots.model import load_model
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from fringemap.io import FrameSeries
     from fringemap.pipeline import Pictures
-    from fringemap.records import Reflections, Truth
+    from fringemap.records import Match, Reflections, Spots, Truth
     from fringemap.report import ResultsWriter
     from fringemap.settings import AnalysisSettings
 
@@ -331,6 +331,7 @@ def _analyze_into_journal(task: Analyze) -> Failure | None:
     try:
         result = _analyzed(job, _open_series(job, task.mark), task.position)
         Journal(job.folder).save(task.position, result)
+        _note_rank(job, task.position, result)
     except Exception as error:  # see above
         return failure_of(job.path, task.position, error)
     return None
@@ -341,16 +342,38 @@ def _analyzed(job: Job, series: FrameSeries, position: int) -> FrameResult:
     frame = series[position]
     if job.ahead:
         read_ahead(series, position + job.ahead, job.settings.read)
-    pictures = _pictures_for(job, len(series))
+    pictures = _pictures_for(job, series, position)
     result = analyze_frame(frame, references, settings=job.settings, workers=job.threads, pictures=pictures)
     return replace(result, warnings=(*series.warnings, *result.warnings))
 
 
-def _pictures_for(job: Job, n_frames: int) -> Pictures:
-    """What somebody will look at: figures, who asks for the stored results, or the drift of a series."""
-    if job.settings.report.figures or job.keep_frames:
+def _pictures_for(job: Job, series: FrameSeries, position: int) -> Pictures | Callable[[Match, Spots], Pictures]:
+    """What somebody will look at: figures, a video, who asks for the stored results, or the drift of a series."""
+    figures, alone = job.settings.report.figures, len(series) == 1
+    if job.keep_frames or (figures and (alone or job.settings.series.video)):
         return "all"
-    return "frame" if n_frames > 1 else "none"
+    if not figures:
+        return "none" if alone else "frame"
+    return lambda match, spots: "all" if _may_be_shown(job, position, match, spots) else "frame"
+
+
+_ranks = threading.local()
+"""How much the frames show that this thread has put into the journal of an input, as far as figures may show them."""
+
+
+def _may_be_shown(job: Job, position: int, match: Match, spots: Spots) -> bool:
+    """Whether no frame before it, as far as this thread knows, shows as much: figures show the first with the most."""
+    ranks = _ranks.of_frames if getattr(_ranks, "job", None) == job else {}
+    rank, journal = richness(match, spots), Journal(job.folder)
+    return not any(p < position and other >= rank and journal.has(p) for p, other in ranks.items())
+
+
+def _note_rank(job: Job, position: int, result: FrameResult) -> None:
+    """Remember a frame that is safe in the journal, with its pictures."""
+    if getattr(_ranks, "job", None) != job:
+        _ranks.job, _ranks.of_frames = job, {}
+    if result.shown_spectrum.size:
+        _ranks.of_frames[position] = richness(result.match, result.spots)
 
 
 @lru_cache(maxsize=8)

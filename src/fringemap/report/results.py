@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from fringemap.records import Truth
+    from fringemap.records import Match, Spots, Truth
     from fringemap.settings import ReportSettings
 
 PAGE_NAME = "report.html"
@@ -59,19 +59,22 @@ class _Seen:
     lines: list[FrameLine] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     telling: FrameResult | None = None
-    """The frame with the most phases and spots: the one that figures show."""
+    """The frame with the most phases and spots, of those that have pictures: the one that figures show."""
     scale: Scale | None = None
 
     def add(self, result: FrameResult) -> None:
         self.lines.append(line_of(result))
         self.scale = self.scale or result.scale
-        if self.telling is None or _richness(result) > _richness(self.telling):
+        telling = self.telling
+        if result.shown_spectrum.size and (
+            telling is None or richness(result.match, result.spots) > richness(telling.match, telling.spots)
+        ):
             self.telling = result
 
 
-def _richness(result: FrameResult) -> tuple[int, int]:
-    named = sum(evidence.phase != UNKNOWN for evidence in result.match.phases)
-    return named, len(result.spots)
+def richness(match: Match, spots: Spots) -> tuple[int, int]:
+    """How much there is to see in a frame: named phases, then spots. Figures show the first frame with the most."""
+    return sum(evidence.phase != UNKNOWN for evidence in match.phases), len(spots)
 
 
 class ResultsWriter:
