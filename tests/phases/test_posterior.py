@@ -16,9 +16,9 @@ from fringemap.phases.match import match_spots
 from fringemap.phases.observed import observe
 from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.posterior import Problem, explain_spots, seek_grains
+from fringemap.phases.prepared import prepare
 from fringemap.phases.reflections import zone_pattern
 from fringemap.phases.search import Given
-from fringemap.phases.seeds import prepare
 from fringemap.phases.singles import SHARES, make_ring_set, weigh_singles
 from fringemap.phases.zones import build_zone_table
 from fringemap.records import UNKNOWN, Flag, ScaleSource

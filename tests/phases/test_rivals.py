@@ -15,9 +15,9 @@ from fringemap.phases.hypotheses import compare_claims, propose, try_all, weigh
 from fringemap.phases.observed import observe
 from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.posterior import Problem, judge_grains, seek_grains
+from fringemap.phases.prepared import prepare
 from fringemap.phases.rivals import FREE, weigh_rivals
 from fringemap.phases.search import Given, overlaps
-from fringemap.phases.seeds import prepare
 from fringemap.phases.sets import GrainSet
 from made_crystals import make_reflections, make_spots, project
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from fringemap.phases.prepared import prepare
 from fringemap.phases.resemblance import smear, spread
-from fringemap.phases.seeds import prepare
 from fringemap.phases.strength import LOG_SHARES, OFFSETS, log_hidden, log_misses
 from fringemap.phases.unlisted import DIVISIONS
 from fringemap.phases.zones import MISS_BIN

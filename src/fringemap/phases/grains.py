@@ -11,8 +11,6 @@ import numpy as np
 from fringemap.phases.distortion import Distortion
 
 if TYPE_CHECKING:
-    from fringemap.phases.hypotheses import Weighed
-    from fringemap.phases.search import Search
     from fringemap.records import FloatArray, IntArray, Mask
 
 UNLISTED = -1
@@ -57,31 +55,6 @@ class Grain:
     def probability(self) -> float:
         """That the grain is of its phase."""
         return float(self.probabilities[self.reference])
-
-
-def make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:
-    """Make a grain of a hypothesis, where others have told scale and ellipse and taken so many spots."""
-    hypotheses, row = search.hypotheses, int(weighed.row[best])
-    zone = int(hypotheses.zone[row])
-    members = hypotheses.members
-    member = hypotheses.members_of(weighed.row[best : best + 1])[1]
-    member = member[weighed.claims[best, members.spot[member]]]
-    member = member[np.argsort(members.spot[member])]
-    axis = search.index.uvw[zone] * (-1 if hypotheses.mirrored[row] else 1)
-    hkl = members.point[member].astype(np.int64) @ search.index.basis_hkl[zone]
-    evidence = weighed.evidence(best)
-    score = float(weighed.score[best])
-    n_unknown = max(1, len(search.log_null) - n_taken)
-    return Grain(
-        reference=int(search.reference(weighed.row[best])),
-        zone_axis=triple(axis),
-        spots=tuple(members.spot[member].tolist()),
-        hkl=tuple(map(tuple, hkl.tolist())),
-        shown=tuple(search.index.shown[members.place[member]].tolist()),
-        score=score,
-        base=score - distortion.gain([evidence]) + len(member) * math.log(n_unknown),
-        evidence=evidence,
-    )
 
 
 def make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:

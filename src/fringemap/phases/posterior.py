@@ -24,9 +24,9 @@ from fringemap.phases.joining import join_spots
 from fringemap.phases.judging import probabilities
 from fringemap.phases.observed import observe, take
 from fringemap.phases.pairs import fit_pairs, make_pairs
+from fringemap.phases.prepared import prepare
 from fringemap.phases.rivals import FREE, weigh_rivals
 from fringemap.phases.search import Search
-from fringemap.phases.seeds import prepare
 from fringemap.phases.sets import explore
 from fringemap.phases.unlisted import find_lattices
 from fringemap.phases.zones import standard_zone

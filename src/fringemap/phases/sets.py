@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fringemap.phases.distortion import Distortion, gain_of_freedom
-from fringemap.phases.grains import UNLISTED, Grain, make_grain, make_unlisted
+from fringemap.phases.grains import UNLISTED, Grain, make_unlisted, triple
 from fringemap.phases.search import Found, Given, odds_of, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fringemap.phases.hypotheses import Weighed
     from fringemap.phases.search import Search
     from fringemap.records import Mask
 
@@ -163,7 +164,7 @@ def _strangers(grains: Sequence[Grain], grain: Grain) -> list[Grain]:
 def _rivals_of(search: Search, grain: Grain, taken: set[int], found: Found) -> list[tuple[float, Grain]]:
     """Rivals of one grain, each with the log odds that it lacks."""
     first = np.sort(np.unique(search.reference(found.real.row), return_index=True)[1])[: MAX_RIVALS + 1]
-    made = [make_grain(search, found.real, int(row), search.prior, len(taken)) for row in first]
+    made = [_make_grain(search, found.real, int(row), search.prior, len(taken)) for row in first]
     worth = [one.score + _singles_of(search, one, taken) for one in made]
     own = [value for value, one in zip(worth, made, strict=True) if one.reference == grain.reference]
     best = max([grain.score if grain.reference == UNLISTED else -math.inf, *own])
@@ -243,4 +244,29 @@ def _best_grain(search: Search, given: Given, found: Found) -> Grain | None:
     unlisted = odds_of(found.lattice_score) @ overlaps(found.lattice_claims, claims)
     if unlisted > odds_of(found.real.score)[0]:
         return make_unlisted(claims, float(np.log(unlisted)), n_free)
-    return make_grain(search, found.real, 0, given.distortion, n_taken)
+    return _make_grain(search, found.real, 0, given.distortion, n_taken)
+
+
+def _make_grain(search: Search, weighed: Weighed, best: int, distortion: Distortion, n_taken: int) -> Grain:
+    """Make a grain of a hypothesis, where others have told scale and ellipse and taken so many spots."""
+    hypotheses, row = search.hypotheses, int(weighed.row[best])
+    zone = int(hypotheses.zone[row])
+    members = hypotheses.members
+    member = hypotheses.members_of(weighed.row[best : best + 1])[1]
+    member = member[weighed.claims[best, members.spot[member]]]
+    member = member[np.argsort(members.spot[member])]
+    axis = search.index.uvw[zone] * (-1 if hypotheses.mirrored[row] else 1)
+    hkl = members.point[member].astype(np.int64) @ search.index.basis_hkl[zone]
+    evidence = weighed.evidence(best)
+    score = float(weighed.score[best])
+    n_unknown = max(1, len(search.log_null) - n_taken)
+    return Grain(
+        reference=int(search.reference(weighed.row[best])),
+        zone_axis=triple(axis),
+        spots=tuple(members.spot[member].tolist()),
+        hkl=tuple(map(tuple, hkl.tolist())),
+        shown=tuple(search.index.shown[members.place[member]].tolist()),
+        score=score,
+        base=score - distortion.gain([evidence]) + len(member) * math.log(n_unknown),
+        evidence=evidence,
+    )
