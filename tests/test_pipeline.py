@@ -68,3 +68,13 @@ def test_a_failure_beside_the_other_steps_is_not_lost(frame, settings, monkeypat
     monkeypatch.setattr(pipeline, "shown_spectrum", broken)
     with pytest.raises(ValueError, match="no picture"):
         pipeline.analyze_frame(frame, pipeline.load_phases(settings), settings=settings, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("phases", "match", "said"),
+    [("2.0:2.6:0.1", "posterior", True), ("2.0:2.6:0.1", "tolerance", False), ("LiF", "posterior", False)],
+)
+def test_a_list_without_a_single_cell_is_pointed_out(frame, settings, phases, match, said):
+    own = dataclasses.replace(settings, phases=PhaseSettings(phases=(phases,), match=match))
+    result = pipeline.analyze_frame(frame, pipeline.load_phases(own), settings=own, pictures="none")
+    assert any("no phase of the list has a cell" in warning for warning in result.warnings) == said

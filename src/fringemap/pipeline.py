@@ -131,7 +131,7 @@ def analyze_frame(
         mean_counts=diffractogram.mean_counts,
         seconds=seconds,
         flags=diffractogram.flags,
-        warnings=(*_said_of_phases(settings), *_said_of_scale(diffractogram.scale, references)),
+        warnings=(*_said_of_phases(settings, references), *_said_of_scale(diffractogram.scale, references)),
     )
 
 
@@ -176,12 +176,13 @@ def _said_of_scale(scale: Scale, references: Sequence[Reflections]) -> tuple[str
     )
 
 
-def _said_of_phases(settings: AnalysisSettings) -> tuple[str, ...]:
-    """Tell of phases that nobody asked for."""
-    added = added_phases(settings.phases)
-    if not added:
-        return ()
-    return (f"{' and '.join(added)} are considered as well, since the specimen is so cold; --absent leaves them out",)
+def _said_of_phases(settings: AnalysisSettings, references: Sequence[Reflections]) -> Iterator[str]:
+    """Tell of phases that nobody asked for, and of a list that can hardly name anything."""
+    if added := added_phases(settings.phases):
+        yield f"{' and '.join(added)} are considered as well, since the specimen is so cold; --absent leaves them out"
+    only_lines = bool(references) and all(reflections.structure is None for reflections in references)
+    if only_lines and settings.phases.match == "posterior":
+        yield "no phase of the list has a cell, so that no grain can be sought; --match tolerance compares d-spacings"
 
 
 def _draw_pictures(
