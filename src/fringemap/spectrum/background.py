@@ -7,8 +7,9 @@ from the medians of a polar grid: a spot fills a small part of its cell and lift
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ _ROWS_ENOUGH = 500
 # The first guess comes from these rows next to the centre and from about so many others.
 _GUESS_NEAR, _GUESS_ROWS = 32, 64
 # Rows that are counted at a time: their levels stay in the processor's cache.
-_COUNTED_ROWS = 256
+_COUNTED_ROWS = 128
 # Cells are pooled over three rings, and over as few sectors as hold enough bins for a trustworthy median that a
 # spot cannot lift; a ring with too few bins even so is taken as isotropic.
 _POOLED_SECTORS = (3, 7, 13)
@@ -135,7 +136,12 @@ def estimate_background(
     part.fill_outside(background, 1.0, workers=workers)
     table[0] = table[1]
     flat = np.maximum(table, _TINY).ravel()
-    part.each(lambda *piece: flat.take(grid.cell[piece], out=background[piece], mode="clip"), workers=workers)
+
+    def look_up(piece: tuple[slice, slice]) -> None:
+        background[piece] = flat.take(grid.cell[piece], mode="clip")
+
+    # Places are widened on the way: small pieces, so that the wide ones stay in the processor's cache.
+    do_each(look_up, part.blocks(), workers=workers)
     _lift_streaks(background, power, part, noise_shape=noise_shape)
     return background
 
@@ -158,6 +164,24 @@ class _Sample:
         """Power of some of the sampled rows, a copy."""
         return power[self.rows[some], : self.first_of_ring.shape[1]]
 
+    @cached_property
+    def guessed(self) -> IntArray:
+        """Which of the sampled rows give the first guess."""
+        step = max(1, len(self.rows) // _GUESS_ROWS)
+        row = np.arange(len(self.rows))
+        return np.flatnonzero((np.minimum(row, row[::-1]) < _GUESS_NEAR) | (row % step == 0))
+
+    @cached_property
+    def guessed_ring(self) -> NDArray[np.int32]:
+        """Ring of each bin in these rows, flat."""
+        ring: NDArray[np.int32] = self.first_of_ring[self.guessed].ravel() // np.int32(_N_LEVELS)
+        return ring
+
+    @cached_property
+    def n_guessed(self) -> IntArray:
+        """Bins of each ring in these rows; (n_rings,)."""
+        return np.bincount(self.guessed_ring, minlength=self.n_rings)
+
 
 # The same for all frames of a series.
 @lru_cache(maxsize=2)
@@ -173,12 +197,8 @@ def _sample_of(frame_shape: tuple[int, int], scale: Scale, part: Part) -> _Sampl
 
 def _guess_rings(power: Image, sample: _Sample) -> Array:
     """Mean log power of each ring, from some of the sample: good to a factor of two; (n_rings,)."""
-    step = max(1, len(sample.rows) // _GUESS_ROWS)
-    row = np.arange(len(sample.rows))
-    some = np.flatnonzero((np.minimum(row, row[::-1]) < _GUESS_NEAR) | (row % step == 0))
-    ring = sample.first_of_ring[some].ravel() // _N_LEVELS
-    log_power = np.log(np.maximum(sample.cut(power, some), _TINY)).ravel()
-    n, total = (np.bincount(ring, weights, sample.n_rings) for weights in (None, log_power))
+    log_power = np.log(np.maximum(sample.cut(power, sample.guessed), _TINY)).ravel()
+    n, total = sample.n_guessed, np.bincount(sample.guessed_ring, log_power, sample.n_rings)
     # The zero frequency is empty; its ring follows the next.
     known = np.flatnonzero(n)[1:]
     guess = np.interp(np.arange(sample.n_rings), known, total[known] / n[known])
@@ -208,7 +228,7 @@ def _count_levels(power: Image, sample: _Sample, guess: Array, workers: int = 1)
     def count(start: int) -> None:
         some = slice(start, start + _COUNTED_ROWS)
         first = sample.first_of_ring[some]
-        level = _levels(sample.cut(power, some), offset.take(first))
+        level = _levels(sample.cut(power, some), offset.take(first, mode="clip"))
         in_rings = np.bincount((level + first).ravel(), None, n_rings)
         level += sample.first_of_sector[some]
         in_sectors = np.bincount(level.ravel(), None, n_sectors)
@@ -295,12 +315,15 @@ def _departures(counts: Array) -> tuple[Array, Array]:
 
 def _median_of_levels(counts: Array) -> tuple[Array, Array]:
     """Median of counted levels [e-folds over the guess], and the number counted; over the last axis."""
-    below = np.cumsum(counts, axis=-1)
-    total = below[..., -1]
+    # Levels first, and added one by one: numpy would sum each cell in a loop of its own.
+    inside = np.ascontiguousarray(np.moveaxis(counts, -1, 0))
+    below = inside.copy()
+    for lower, upper in itertools.pairwise(below):
+        upper += lower
+    total = below[-1]
     half = total / 2
-    level = np.count_nonzero(below < half[..., None], axis=-1)
-    place = np.arange(total.size).reshape(total.shape) * counts.shape[-1] + level
-    above, inside = (numbers.ravel().take(place) for numbers in (below, counts))
+    level: IntArray = (below < half).sum(axis=0, dtype=np.int8).astype(np.int64)
+    above, inside = (np.take_along_axis(numbers, level[None], axis=0)[0] for numbers in (below, inside))
     within = 1.0 - (above - half) / np.maximum(inside, 1e-9)
     median = (level + within - _LEVELS_BELOW) / _STEPS_PER_E
     return np.where(total > 0, median, 0.0), total
