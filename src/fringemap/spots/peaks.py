@@ -103,7 +103,12 @@ def _group(window: Window, found: Mask) -> tuple[_Bins, list[tuple[slice, slice]
 
 def _effective_area(excess: Array, number: IntArray, n: int) -> Array:
     """Bins over which the energy of each of n is spread: (sum E)² / sum E²; 4 pi s² for a Gaussian of deviation s."""
-    sums, squares = (np.bincount(number, weights=x, minlength=n) for x in (excess, excess * excess))
+    return _area_of(np.bincount(number, weights=excess, minlength=n), excess, number)
+
+
+def _area_of(sums: Array, excess: Array, number: IntArray) -> Array:
+    """The same where the sums of E are known; (n,)."""
+    squares = np.bincount(number, weights=excess * excess, minlength=len(sums))
     area: Array = np.where(squares > 0, sums**2 / np.maximum(squares, 1e-300), 1.0)
     return area
 
@@ -172,20 +177,25 @@ def _measure(window: Window, bins: _Bins, spot: IntArray, top: IntArray, height:
         Highest bin of each spot, and its height.
     """
     n, group = len(top), bins.group[top]
-    inside = np.flatnonzero(spot >= 0)
-    spot, excess = spot[inside], bins.excess[inside]
-    away = [x[inside] - x[top][spot] for x in (bins.row, bins.col)]
-    reach = np.maximum(1, np.rint(2 * sigma[group])).astype(int)[spot]
-    near = np.flatnonzero((np.abs(away[0]) <= reach) & (np.abs(away[1]) <= reach))
-    total = np.maximum(np.bincount(spot[near], weights=excess[near], minlength=n), 1e-300)
+    rows, cols, excess = bins.row, bins.col, bins.excess
+    if spot.min(initial=0) < 0:
+        inside = np.flatnonzero(spot >= 0)
+        spot, rows, cols, excess = (x[inside] for x in (spot, rows, cols, excess))
+    reach = np.maximum(1, np.rint(2 * sigma[group])).astype(int)
+    # Few bins lie in the rows near the top of their spot: the columns are looked at for these only.
+    near = np.flatnonzero(np.abs(rows - bins.row[top][spot]) <= reach[spot])
+    near = near[np.abs(cols[near] - bins.col[top][spot[near]]) <= reach[spot[near]]]
+    near_spot = spot[near]
+    total = np.maximum(np.bincount(near_spot, weights=excess[near], minlength=n), 1e-300)
     row, col = (
-        x[top] + first + np.bincount(spot[near], weights=excess[near] * d[near], minlength=n) / total
-        for x, d, first in zip(
-            (bins.row, bins.col), away, (window.layout.first_row, window.layout.first_col), strict=True
+        middle + first + np.bincount(near_spot, excess[near] * (x[near] - middle[near_spot]), n) / total
+        for x, middle, first in (
+            (rows, bins.row[top], window.layout.first_row),
+            (cols, bins.col[top], window.layout.first_col),
         )
     )
-    width = np.maximum(2.355 * np.sqrt(_effective_area(excess, spot, n) / (4 * np.pi)), 1.0)
     energy = np.bincount(spot, weights=excess, minlength=n)
+    width = np.maximum(2.355 * np.sqrt(_area_of(energy, excess, spot) / (4 * np.pi)), 1.0)
     merged = np.bincount(group, minlength=len(sigma))[group] > 1
     columns = (row, col, width, height, energy, merged)
     return [Peak(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
