@@ -98,6 +98,8 @@ class Search:
     """References that are surely in the frame."""
     found_beside: dict[frozenset[Name], Grain | None] = field(default_factory=dict)
     """Best further grain beside other grains, these by their names; None: unknown spots are likelier."""
+    plain_among: dict[tuple[bytes, int], tuple[FloatArray, Mask]] = field(default_factory=dict)
+    """Best plain lattices by the log density of unknown spots, and how many were asked for."""
 
     def with_denser_null(self, log_null: FloatArray) -> Search:
         """Return the search where some spots are likelier unknown.
@@ -180,9 +182,8 @@ class Search:
             trials, ranked, log_rate = trials.take(kept), ranked[kept], log_rate[kept]
         best = _top(ranked, trials, cases, n_weighed)
         weighed = weigh(self.hypotheses, trials.take(best), cases).add(log_rate[best])
-        unlisted = float(np.log(UNLISTED_EXPECTED * self.share_unlisted))
         return [
-            Found(real, *self.lattices.best(unlisted, log_null, n_weighed))
+            Found(real, *self._best_lattices(log_null, n_weighed))
             for real, log_null in zip(_by_case(weighed, trials.case[best], cases), cases.log_null, strict=True)
         ]
 
@@ -209,6 +210,14 @@ class Search:
         found = [distinct(one, hypotheses) for one in _by_case(weighed, trials.case[best], cases)]
         decoy, log_expected = self.decoys.table[hypotheses.zone], math.log(self.decoys_expected)
         return [(decoy[one.row], one.score + log_expected, one.claims) for one in found]
+
+    def _best_lattices(self, log_null: FloatArray, at_most: int) -> tuple[FloatArray, Mask]:
+        """Log odds of plain lattices and the spots that they claim: the same wherever the same spots are free."""
+        key = log_null.tobytes(), at_most
+        if key not in self.plain_among:
+            log_rate = float(np.log(UNLISTED_EXPECTED * self.share_unlisted))
+            self.plain_among[key] = self.lattices.best(log_rate, log_null, at_most)
+        return self.plain_among[key]
 
     def _cases(self, given: Sequence[Given]) -> Cases:
         """Gather what is given; the log density at each spot is that of the unknown spots, +inf where a grain is."""

@@ -94,8 +94,9 @@ def weigh_singles(
         precision = distortion.precision + (spots.design.T * of_spot) @ spots.design
         seen = weight * np.einsum("nm,nm->n", ratio, off) + of_spot * (spots.design @ found.mean)
         found = Distortion(precision, distortion.pull + seen @ spots.design)
-    ratio = spots.compare(found.mean)[1].sum(axis=1)
-    of_share = np.log1p(SHARES[:, None] * (ratio - 1.0)).sum(axis=1)
+    else:
+        total = spots.compare(found.mean)[1].sum(axis=1)
+    of_share = np.log1p(SHARES[:, None] * (total - 1.0)).sum(axis=1)
     best = float(of_share.max())
     moved = found.mean - distortion.mean
     occam = found.log_det - distortion.log_det
