@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# A busy machine makes any example slow now and then: that is no fault of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 DATA = Path(os.environ.get("FRINGEMAP_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

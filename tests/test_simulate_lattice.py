@@ -60,7 +60,7 @@ def test_at_rotation_0_the_shortest_reflection_lies_along_x():
     assert math.hypot(fringes.gx[shortest], fringes.gy[shortest]) == pytest.approx(beams.gx[0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(angle=ANGLES)
 def test_a_turned_grain_has_turned_fringes_of_equal_amplitude(angle):
     grain = Grain(load_structure("Li2CO3"), (0, 1, 0), max_contrast=99.0)
@@ -99,7 +99,7 @@ def test_the_amplitude_of_a_thin_grain_is_four_phi_sine_chi():
     assert amplitudes(grain, microscope=microscope)[2, 0, 0] == pytest.approx(expected, rel=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tilt=st.tuples(st.floats(-0.02, 0.02), st.floats(-0.02, 0.02)), thickness=st.floats(20, 300))
 def test_a_tilted_grain_scatters_as_the_sum_over_its_depth(tilt, thickness):
     grain = Grain(

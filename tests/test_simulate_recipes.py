@@ -25,7 +25,7 @@ STRUCTURES = [load_structure(name) for name in list_structures()]
 SHORT = InSitu(n_frames=30, frame_shape=(256, 256))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**31),
     shape=st.tuples(st.integers(32, 200), st.integers(32, 200)),

@@ -34,7 +34,7 @@ def sampled_ellipse(region, scene, per_pixel=8):
     return image
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     place=st.tuples(st.floats(-5, 25), st.floats(-5, 25)),
     diameters=st.tuples(st.floats(6, 30), st.floats(6, 30)),

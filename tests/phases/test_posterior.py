@@ -413,7 +413,7 @@ def _allowed(reflections) -> set[tuple[int, int, int]]:
     return {tuple(h) for family in reflections.hkl for h in equivalent_hkl(reflections.structure, family).tolist()}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     name=st.sampled_from(["CuO", "Li2CO3", "triclinic"]),
     uvw=st.tuples(*[st.integers(-1, 1)] * 3).filter(any),

@@ -271,7 +271,7 @@ def test_vibration_weakens_distant_lines_more():
     np.testing.assert_allclose([near, far], np.exp(-8 * np.pi**2 * 0.02 * s2))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(name=st.sampled_from(["Li2CO3", "LiCoO2", "Li3PO4 beta", "TiO2 anatase", "Co3O4"]), data=st.data())
 def test_all_planes_of_a_family_have_the_same_d_and_intensity(name, data):
     structure = load_structure(name)

@@ -84,7 +84,7 @@ def test_labels_of_a_diffractogram_never_overlap_nor_leave_it(case):
             assert not (width > 0 and height > 0), "two labels share some pixels"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.builds(
