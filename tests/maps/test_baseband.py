@@ -63,7 +63,7 @@ def test_demodulation_equals_the_slow_oracle(shape, pixel, place, rng):
     pixel=st.tuples(st.floats(0.2, 0.8), st.floats(0.2, 0.8)),
     share=st.tuples(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0)),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_demodulation_equals_the_slow_oracle_anywhere(shape, pixel, share):
     frame = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
     g = (share[0] * 0.5 / pixel[1], share[1] * 0.5 / pixel[0])

@@ -189,7 +189,7 @@ def test_full_size_maps_lie_on_the_frames_own_pixels(rng):
 
 
 @given(st.floats(1e-3, 1e4))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_counts_in_other_units_change_the_amplitude_alone(factor):
     shape, pixel = (256, 256), (0.4, 0.4)
     truth = disc(shape, pixel, (120.0, 130.0), 50.0)
@@ -230,7 +230,7 @@ def test_the_table_of_edge_levels_follows_from_a_blurred_disc():
 
 
 @given(st.integers(3, 40), st.integers(3, 40))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_resampling_keeps_places(n_in, n_out):
     ramp = ((np.arange(n_in) + 0.5) / n_in).astype(np.float32)
     there = resample(np.add.outer(ramp, 2.0 * ramp), (n_out, n_out))

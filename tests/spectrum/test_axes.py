@@ -72,7 +72,7 @@ def test_a_block_is_read_anywhere_in_the_periodic_spectrum(shape, start, block_s
 
 
 @given(shapes, st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), max_size=4), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_many_blocks_are_read_as_one_by_one(shape, starts, seed):
     half = np.fft.rfft2(np.random.default_rng(seed).standard_normal(shape)).astype(np.complex64)
     blocks = read_blocks(half, shape[1], start=np.array(starts, int).reshape(-1, 2), shape=(3, 4))

@@ -49,7 +49,7 @@ def random_image(shape, seed):
 
 
 @given(shapes, st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_periodic_part_is_that_of_its_definition(shape, seed):
     image = random_image(shape, seed)
     expected = periodic_by_definition(image)[:, : shape[1] // 2 + 1]

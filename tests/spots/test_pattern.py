@@ -67,7 +67,7 @@ def test_each_pixel_says_how_unlikely_its_bins_are_in_noise(rng, max_shape):
     assert np.abs(uncompressed(pattern.image) - expected)[usual].max() < 0.03
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(1e-3, 1e6), st.sampled_from([1.0, 2.0, 9.0, 25.0, 400.0]), st.integers(1, 49))
 def test_the_looked_up_score_is_the_computed_one(value, shape, n_bins):
     looked_up = score_whitened(np.array([value], np.float32), shape=shape, n_bins=n_bins)
