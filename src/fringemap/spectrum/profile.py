@@ -138,7 +138,7 @@ def _bins_in_rings(n: int, diffractogram: Diffractogram) -> Array:
 
 def _find_peaks(masked: Array) -> tuple[Array, Array]:
     """Positions (fractional rings) and heights of the peaks of the masked graph."""
-    from scipy.signal import find_peaks  # a third of a second to load, beside other work of the first frame
+    from scipy.signal import find_peaks  # a third of a second to load: with the first frame
 
     smooth = scipy.ndimage.gaussian_filter1d(masked, _SMOOTHING_RINGS)
     peaks, _ = find_peaks(smooth, prominence=max(_LEAST_PROMINENCE * float(smooth.max()), 1e-12))

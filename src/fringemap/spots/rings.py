@@ -48,7 +48,7 @@ def find_rings(profile: Profile, spots: Spots, *, settings: SpotSettings) -> Rin
     Rings
         In rising order of g; no rows if there is none.
     """
-    from scipy.signal import find_peaks  # a third of a second to load, beside other work of the first frame
+    from scipy.signal import find_peaks  # a third of a second to load: with the first frame
 
     step = float(profile.g[1])
     positive = profile.background > 0

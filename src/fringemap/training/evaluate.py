@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -157,10 +157,9 @@ def evaluate(
     for subject, extra in _told(_all_subjects(subjects, n_empty), len(subjects) + n_empty, subjects.name, tell):
         true, targets, wanted = find_targets(subject, subjects)
         facts.append(_facts_of(subject, targets, wanted, extra=extra))
+        known = _Known(true, targets, wanted, _with_outstanding_alone(subject, subjects, false_spots))
         for detector in able:
-            found[detector.name].append(
-                _judge(detector, subject, subjects, (true, targets, wanted), false_spots=false_spots)
-            )
+            found[detector.name].append(_judge(detector, subject, subjects, known, false_spots=false_spots))
     remarks = _remarks(subjects, detectors, able, facts)
     return Outcome(
         subjects.name,
@@ -194,15 +193,17 @@ def find_in_subject(
     return spots, _painted(spots, subject, -np.log10(false_spots), widest=0.1 / base.min_grain_nm)
 
 
-def _judge(
-    detector: Detector,
-    subject: Subject,
-    subjects: SubjectSet,
-    known: tuple[TrueSpots, Targets, Mask],
-    *,
-    false_spots: float,
-) -> Found:
-    true, targets, wanted = known
+class _Known(NamedTuple):
+    """What is true of a subject, whoever looks at it."""
+
+    true: TrueSpots
+    targets: Targets
+    wanted: Mask
+    outstanding: Sample | None
+
+
+def _judge(detector: Detector, subject: Subject, subjects: SubjectSet, known: _Known, *, false_spots: float) -> Found:
+    true, targets, wanted, outstanding = known
     spots, pixels = find_in_subject(detector, subject, subjects.settings.spots, false_spots=false_spots)
     target_of, _ = pair_spots(true, targets, spots, step=subject.bins)
     # A false spot asks for target -1: the last row, which nobody wants.
@@ -212,7 +213,7 @@ def _judge(
     truth = None if subject.seen is None else subject.seen.truth
     return Found(
         pixels=count_pixels(pixels, subject.sample),
-        outstanding=_count_outstanding(pixels, subject, subjects, false_spots=false_spots),
+        outstanding=np.zeros(4, np.int64) if outstanding is None else count_pixels(pixels, outstanding),
         score=spots.score,
         verdict=np.where(target_of < 0, -1, right.astype(np.int64)),
         snr=spots.snr,
@@ -228,14 +229,14 @@ def count_pixels(found: Mask, sample: Sample) -> IntArray:
     return np.array([np.count_nonzero(kind & counted) for kind in kinds], np.int64)
 
 
-def _count_outstanding(found: Mask, subject: Subject, subjects: SubjectSet, *, false_spots: float) -> IntArray:
-    """``count_pixels`` with fainter spots ignored that only those see who know where to look.
+def _with_outstanding_alone(subject: Subject, subjects: SubjectSet, false_spots: float) -> Sample | None:
+    """The sample with fainter spots ignored that only those see who know where to look; None where no truth is known.
 
     A visible spot is one that noise seldom makes *at a given place*. Nobody is given places: a spot stands out if noise
     makes its like anywhere in the pattern with less than the stated rate.
     """
     if subjects.recipe is None or subject.seen is None or subject.seen.truth is None:
-        return np.zeros(4, np.int64)
+        return None
     diffractogram = subject.seen.diffractogram
     pattern = make_pattern(diffractogram, settings=subjects.settings.spots)
     usual = subjects.recipe.visibility
@@ -244,7 +245,7 @@ def _count_outstanding(found: Mask, subject: Subject, subjects: SubjectSet, *, f
     label, weight, _ = label_pattern(
         subject.seen.truth, pattern, visibility=visibility, n_averaged=diffractogram.n_averaged
     )
-    return count_pixels(found, replace(subject.sample, label=label, weight=weight))
+    return replace(subject.sample, label=label, weight=weight)
 
 
 def _all_subjects(subjects: SubjectSet, n_empty: int) -> Iterator[tuple[Subject, bool]]:
