@@ -29,7 +29,7 @@ class MadeSamples:
     def __getitem__(self, index: int) -> MadeSample:
         rng = np.random.default_rng([self.seed, index])
         n_rows, n_cols = 2 * int(rng.integers(*self.sides)) + 1, int(rng.integers(*self.sides))
-        image = rng.standard_normal((2, n_rows, n_cols)).astype(np.float32)
+        image = rng.standard_normal((3, n_rows, n_cols)).astype(np.float32)
         label = np.zeros((n_rows, n_cols), np.uint8)
         rows, cols = np.mgrid[:n_rows, :n_cols]
         for _ in range(rng.integers(0, self.most_spots + 1)):

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from made_model import write_made_model
 
-NETWORK = {"base_width": 2}
+# made_model looks at two channels.
+NETWORK = {"base_width": 2, "channels": "both"}
 
 
 def write_trainable_model(folder):

@@ -279,8 +279,10 @@ class NetworkSettings(Settings):
     dropout_outer: float = setting(0.0, "Share dropped out on the two finest levels", minimum=0.0, maximum=0.9)
     dropout_middle: float = setting(0.0, "Share dropped out on the two levels below", minimum=0.0, maximum=0.9)
     dropout_bottom: float = setting(0.0, "Share dropped out on the coarsest level", minimum=0.0, maximum=0.9)
-    channels: Literal["both", "largest"] = setting(
-        "both", "What the network sees: largest and mean value of each cell of the pattern, or the largest alone"
+    channels: Literal["all", "both", "largest"] = setting(
+        "all",
+        "What the network sees of each cell of the pattern: its largest and mean value over the background, and the "
+        "mean over the calm of its ring; the first two; or the largest alone",
     )
     half: bool = setting(True, "Look at the half pattern; the other half follows from Friedel symmetry")
 

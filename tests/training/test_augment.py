@@ -31,12 +31,12 @@ def seeded(seed=1):
 
 
 def noisy_half(rows=161, cols=90, seed=0):
-    """Half pattern of noise in a ring, its means smooth; (2, rows, cols), and where it is valid."""
+    """Half pattern of noise in a ring, its means smooth; (3, rows, cols), and where it is valid."""
     generator = seeded(seed)
     y, x = torch.arange(rows)[:, None] - rows // 2, torch.arange(cols)
     g = torch.hypot(y.float(), x.float().expand(rows, cols))
     valid = ((g > 5) & (g < min(rows // 2, cols - 1))).float()
-    scores = torch.randn((2, rows, cols), generator=generator)
+    scores = torch.randn((3, rows, cols), generator=generator)
     scores[1:] = torch.nn.functional.avg_pool2d(scores[1:], 5, stride=1, padding=2) * 5
     scores[:, : rows // 2, 0] = scores[:, rows // 2 + 1 :, 0].flip(1)
     return scores * valid, valid
@@ -48,7 +48,7 @@ def with_spots(half, valid, places):
     middle = half.shape[1] // 2
     for row, col in places:
         half[0, middle + row, col] = 8.0
-        half[1, middle + row - 2 : middle + row + 3, col - 2 : col + 3] = 6.0
+        half[1:, middle + row - 2 : middle + row + 3, col - 2 : col + 3] = 6.0
         label[middle + row - 1 : middle + row + 2, col - 1 : col + 2] = 1
     return half, label[None], valid[None].clone()
 

@@ -34,7 +34,7 @@ def test_a_round_has_the_stated_steps_and_batches_whose_sides_fit_the_network():
     drawn = batches()
     assert len(drawn) == steps_in_epoch(len(SAMPLES), SETTINGS) == 5
     assert sum(len(batch.image) for batch in drawn) == 28
-    assert drawn[0].image.shape == (6, 2, 64, 64)
+    assert drawn[0].image.shape == (6, 3, 64, 64)
     assert drawn[0].label.shape == drawn[0].weight.shape == (6, 1, 64, 64)
 
 
@@ -51,8 +51,8 @@ def test_a_round_can_be_longer_than_the_set():
 
 
 def test_padding_has_the_weight_zero():
-    batch = make_batch([np.ones((4, 10, 20), np.float32), np.ones((4, 40, 5), np.float32)], 32)
-    assert batch.image.shape == (2, 2, 64, 32)
+    batch = make_batch([np.ones((5, 10, 20), np.float32), np.ones((5, 40, 5), np.float32)], 32)
+    assert batch.image.shape == (2, 3, 64, 32)
     assert batch.weight[0].sum() == 200
     assert batch.weight[1].sum() == 200
 
@@ -93,7 +93,7 @@ def test_an_augmentation_sees_picture_label_and_weight_and_draws_from_the_genera
 
     def augment(image, label, weight, generator):
         drawn.append(float(torch.rand((), generator=generator)))
-        assert image.shape[0] == 2
+        assert image.shape[0] == 3
         assert label.shape == weight.shape == (1, *image.shape[1:])
         return image + 1, label, weight
 

@@ -28,7 +28,7 @@ QUICK = TrainSettings(crop=32, crops_per_sample=1, epochs=1, learning_rate=1e-3,
 def sample(source, places, *, ignored=(), seed=0):
     """Noise with bright spots of 3 x 3 pixels at some places of a pattern of 41 x 40."""
     rng = np.random.default_rng(seed)
-    image = rng.standard_normal((2, 41, 40)).astype(np.float32)
+    image = rng.standard_normal((3, 41, 40)).astype(np.float32)
     label, weight = np.zeros((41, 40), np.uint8), np.ones((41, 40), np.uint8)
     for row, col in (*places, *ignored):
         window = slice(row - 1, row + 2), slice(col - 1, col + 2)

@@ -213,7 +213,7 @@ def test_patches_become_samples_whose_labels_are_bright(shared_data, tmp_path):
     found = load_patches(shared_data("labels/zr_zro2_fft_patches.npz")).take(range(0, 1380, 46))
     on, off, n_spots = [], [], 0
     for sample in found:
-        assert sample.image.shape == (2, 63, 32)
+        assert sample.image.shape == (3, 63, 32)
         assert sample.meta["step_per_nm"] == [ZR_STEP_PER_NM] * 2
         on.append(sample.image[1][sample.label > 0])
         off.append(sample.image[1][(sample.label == 0) & (sample.weight > 0)])

@@ -28,7 +28,7 @@ def test_each_pixel_gets_a_logit_whatever_kernels_and_sides(name, kernel, transp
     )
     network = make_network(settings)
     shape = (3 * network.stride, 2 * network.stride)
-    assert network(torch.randn(2, 2, *shape)).shape == (2, 1, *shape)
+    assert network(torch.randn(2, 3, *shape)).shape == (2, 1, *shape)
 
 
 def test_one_channel_is_enough_if_one_is_asked_for():
@@ -39,13 +39,13 @@ def test_one_channel_is_enough_if_one_is_asked_for():
 def test_a_fresh_network_takes_nothing_for_a_spot():
     network = make_network(NetworkSettings(base_width=4)).eval()
     with torch.inference_mode():
-        assert network(torch.randn(1, 2, 64, 64)).max() < -1
+        assert network(torch.randn(1, 3, 64, 64)).max() < -1
 
 
 def test_every_weight_of_both_networks_is_learned():
     for name in ("compact", "paper"):
         network = make_network(NetworkSettings(network=name, base_width=4))
-        network(torch.randn(2, 2, 64, 64)).square().mean().backward()
+        network(torch.randn(2, 3, 64, 64)).square().mean().backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 

@@ -72,7 +72,7 @@ def packages(tmp_path_factory):
 
 @pytest.mark.parametrize("shape", [(64, 32), (32, 96), (128, 160)])
 def test_the_exported_network_computes_what_the_trained_one_does(packages, shape):
-    image = torch.randn(2, 2, *shape, generator=torch.Generator().manual_seed(5))
+    image = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
         wanted = seeing_network()(image)[:, 0].numpy()
     got = np.concatenate([run_model(packages[False], one[None].numpy()) for one in image])

@@ -75,7 +75,7 @@ def test_the_pattern_is_that_of_an_analysis():
 def test_samples_fit_together_and_labels_lie_on_bright_pixels():
     on, off = [], []
     for sample in draw_samples(SMALL, seed=11, n=12):
-        assert sample.image.shape == (2, *sample.label.shape)
+        assert sample.image.shape == (3, *sample.label.shape)
         assert sample.label.shape == sample.weight.shape
         assert np.isfinite(sample.image).all()
         assert len(sample.spots) == sample.meta["n_spots"]

@@ -3,7 +3,9 @@
 A pixel stands at every ``factor``-th bin along each axis and looks at the bins around it. The first channel holds the
 brightest of them, so that a spot of one bin survives any factor; the second the mean of a few more, so that a wide and
 faint one stands out. Both are standard normal scores under the law of noise, whatever the frame's size, dose or
-material: noise has the mean 0 and the standard deviation 1, and no network has to learn what a bin is worth.
+material: noise has the mean 0 and the standard deviation 1, and no network has to learn what a bin is worth. The third
+is the mean again, over the calm of its ring instead of the background, which takes half of a very wide spot for its
+own: noise is 0 ± 1 there only where it is the same all around the ring.
 
 The grid is centred on zero frequency, so point symmetry holds pixel by pixel: ``complete`` continues a pattern beyond
 the axis gx = 0 exactly. On that axis a spot and its mate are both seen; lists hold the one with gy > 0.
@@ -21,6 +23,7 @@ import scipy.special
 
 from fringemap.errors import SettingsError
 from fringemap.spectrum import bin_size, do_each
+from fringemap.spots.calm import find_calm
 from fringemap.spots.noise import independent_bins
 from fringemap.spots.window import cut_window
 
@@ -51,8 +54,8 @@ class Pattern:
     """What a network sees of one diffractogram."""
 
     image: Image
-    """Scores of the brightest bin and of the mean; (2, n_rows, n_cols), gy rising downward, gx >= 0 to the right. 0
-    where no spot is looked for."""
+    """Scores of the brightest bin, of the mean, and of the mean over the calm of its ring; (3, n_rows, n_cols), gy
+    rising downward, gx >= 0 to the right. 0 where no spot is looked for."""
     valid: Mask
     """Where spots are looked for; (n_rows, n_cols)."""
     factor: tuple[int, int]
@@ -125,17 +128,10 @@ def make_pattern(
         raise SettingsError(
             f"Only {last_row} x {last_col} bins lie above {settings.d_min_angstrom:g} Å; look for smaller d-spacings."
         )
-    image = np.empty((2, 2 * half[0] + 1, half[1] + 1), np.float32)
-    bins = window.whitened
-
-    def fill(start: int) -> None:
-        slab = image[:, start : start + _SLAB_ROWS]
-        _fill(slab, bins, (first[0] + start * factor[0], first[1]), factor, diffractogram)
-
-    do_each(fill, range(0, image.shape[1], _SLAB_ROWS), workers=workers)
     step_y, step_x = bin_size(diffractogram.frame_shape, diffractogram.scale)
     step = step_y * factor[0], step_x * factor[1]
     valid = _ring(half, step, window.layout.g_low, window.layout.g_high)
+    image = _score(diffractogram, window.whitened, _Grid(first, half, factor, step), valid, workers)
     image *= valid
     return Pattern(image, valid, factor, step)
 
@@ -235,19 +231,67 @@ def _side(factor: int) -> int:
     return factor + 1 - factor % 2
 
 
-def _fill(
-    slab: Image, whitened: Image, first: tuple[int, int], factor: tuple[int, int], diffractogram: Diffractogram
-) -> None:
-    """Score some rows of pixels, in place; ``first`` is where the first pixel stands in the window."""
-    rows, cols = _side(factor[0]), _side(factor[1])
-    wide_rows, wide_cols = max(rows, _MEAN_SIDE), max(cols, _MEAN_SIDE)
+@dataclass(frozen=True)
+class _Grid:
+    """Where pixels stand among the bins of a window; two numbers each, along (gy, gx)."""
+
+    first: tuple[int, int]
+    """Bin of the first pixel."""
+    half: tuple[int, int]
+    """Pixels beyond zero frequency."""
+    factor: tuple[int, int]
+    step: tuple[float, float]
+    """As in ``Pattern``."""
+
+    def slab(self, start: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The bin of the first pixel from row ``start`` on, and how many pixels make a slab there."""
+        n_rows = min(_SLAB_ROWS, 2 * self.half[0] + 1 - start)
+        return (self.first[0] + start * self.factor[0], self.first[1]), (n_rows, self.half[1] + 1)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Bins that a pixel looks at."""
+        return _side(self.factor[0]), _side(self.factor[1])
+
+    @property
+    def wide_sides(self) -> tuple[int, int]:
+        """Bins over which its mean is taken."""
+        return max(self.sides[0], _MEAN_SIDE), max(self.sides[1], _MEAN_SIDE)
+
+
+def _score(diffractogram: Diffractogram, whitened: Image, grid: _Grid, valid: Mask, workers: int) -> Image:
+    """All channels, also where no spot is looked for."""
+    image = np.empty((3, *valid.shape), np.float32)
     shape, windowed = diffractogram.noise_shape, diffractogram.windowed
-    brightest = _pool(whitened, np.maximum, first, slab.shape[1:], factor, (rows, cols))
-    slab[0] = score_whitened(brightest, shape=shape, n_bins=rows * cols)
-    mean = _pool(whitened, np.add, first, slab.shape[1:], factor, (wide_rows, wide_cols))
-    mean /= np.float32(wide_rows * wide_cols)
-    along = (independent_bins(side, windowed=windowed) ** 0.5 for side in (wide_rows, wide_cols))
-    slab[1] = score_whitened(mean, shape=shape * math.prod(along))
+    shape_of_mean = shape * math.prod(independent_bins(side, windowed=windowed) ** 0.5 for side in grid.wide_sides)
+
+    def over_background(start: int) -> None:
+        first, n = grid.slab(start)
+        slab = image[:, start : start + n[0]]
+        brightest = _pool(whitened, np.maximum, first, n, grid.factor, grid.sides)
+        slab[0] = score_whitened(brightest, shape=shape, n_bins=math.prod(grid.sides))
+        mean = _pool(whitened, np.add, first, n, grid.factor, grid.wide_sides)
+        mean /= np.float32(math.prod(grid.wide_sides))
+        slab[1] = score_whitened(mean, shape=shape_of_mean)
+        # Power, until the calm of its rings is known.
+        np.multiply(mean, _background_at(diffractogram, grid, start, n), out=slab[2])
+
+    def over_calm(start: int) -> None:
+        rows = slice(start, start + _SLAB_ROWS)
+        image[2, rows] = score_whitened(image[2, rows] / calm.at(rows), shape=shape_of_mean)
+
+    slabs = range(0, len(valid), _SLAB_ROWS)
+    do_each(over_background, slabs, workers=workers)
+    calm = find_calm(image[2], valid, step=grid.step, shape=shape_of_mean)
+    do_each(over_calm, slabs, workers=workers)
+    return image
+
+
+def _background_at(diffractogram: Diffractogram, grid: _Grid, start: int, n: tuple[int, int]) -> Image:
+    """Background of the bin in the middle of each pixel of a slab."""
+    along_y, along_x = grid.factor
+    rows = (np.arange(start, start + n[0]) - grid.half[0]) * along_y % len(diffractogram.background)
+    return diffractogram.background[:, : (n[1] - 1) * along_x + 1 : along_x].take(rows, axis=0)
 
 
 def _pool(

@@ -214,7 +214,7 @@ def compute_logit(model: Model, image: Image) -> Image:
     Parameters
     ----------
     image
-        (2, n_rows, n_cols) as in ``Pattern``.
+        (3, n_rows, n_cols) as in ``Pattern``; those that the network does not see may be missing.
 
     Returns
     -------

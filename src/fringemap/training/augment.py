@@ -4,8 +4,8 @@ What turning does to noise and to spots of one pixel says how a pattern may be t
 neighbours: noise loses a third of its spread and a spot of one pixel more than half its height, so a network would
 learn what never comes. Nearest neighbours keep the law of noise, but drop some pixels and show others twice. So mirrors
 and quarter turns, which are exact, come always. For other angles and sizes the first channel is taken from nearest
-neighbours, but each bright pixel is moved to its own nearest place, and is shown at no other. The second channel is a
-mean of 5 x 5 bins, smooth enough to be interpolated.
+neighbours, but each bright pixel is moved to its own nearest place, and is shown at no other. The others are
+means of 5 x 5 bins, smooth enough to be interpolated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fringemap.errors import SettingsError
 from fringemap.spots.model import MARGIN
 
 Augmentation = Callable[[Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]
-"""From image (2, rows, cols), label and weight (1, rows, cols), with mates left of gx = 0, to changed ones."""
+"""From image (channels, rows, cols), label and weight (1, rows, cols), with mates left of gx = 0, to changed ones."""
 
 # What is brighter than this score may be a spot: it gets its one place. Below it, nearest neighbours are good enough.
 _BRIGHT = 2.0
@@ -228,8 +228,8 @@ def _vary(scores: Tensor, generator: torch.Generator, how: Physical) -> Tensor:
     gain, offset = 1 + how.contrast * _between(generator), how.offset * _between(generator)
     sigma = how.noise * _draw(generator)
     noise = torch.randn(scores.shape, generator=generator)
-    # Means of 5 x 5 bins go along with their neighbours, and so does the noise in them.
-    noise[1:] = functional.avg_pool2d(noise[1:], 5, stride=1, padding=2, count_include_pad=True) * 5
+    # Means of 5 x 5 bins go along with their neighbours, and so does the noise in them, the same over any background.
+    noise[1:] = functional.avg_pool2d(noise[1:2], 5, stride=1, padding=2, count_include_pad=True) * 5
     # On the axis each pixel has its mate.
     middle = noise.shape[1] // 2
     noise[:, :middle, 0] = noise[:, middle + 1 :, 0].flip(1)

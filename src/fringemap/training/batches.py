@@ -11,6 +11,7 @@ import torch
 from fringemap.errors import SettingsError
 from fringemap.spots.model import MARGIN
 from fringemap.spots.pattern import complete
+from fringemap.training.networks import N_CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ class Sample(Protocol):
 
     @property
     def image(self) -> NDArray[Any]:
-        """(2, n_rows, n_cols)."""
+        """(3, n_rows, n_cols), or the channels that the network sees."""
 
     @property
     def label(self) -> NDArray[Any]:
@@ -127,7 +128,7 @@ def order_of(n_samples: int, epoch: int, settings: TrainSettings) -> list[int]:
 
 def stack_sample(sample: Sample, network: NetworkSettings) -> NDArray[np.float32]:
     """Channels, label and weight of a pattern with the mates that the network sees; (channels + 2, rows, cols)."""
-    n_channels = 2 if network.channels == "both" else 1
+    n_channels = N_CHANNELS[network.channels]
     stacked = np.concatenate([sample.image[:n_channels], sample.label[None] > 0, sample.weight[None]], dtype=np.float32)
     most = stacked.shape[2] - 1
     return complete(stacked, min(MARGIN, most) if network.half else most)

@@ -241,7 +241,7 @@ def _is_there(ellipses: Ellipses, image: Image) -> Mask:
     for i, (row, col, form) in enumerate(zip(ellipses.row, ellipses.col, ellipses.form, strict=True)):
         window, inside = ellipse_pixels(row, col, form, image.shape[1:])
         if inside.any():
-            brightest, mean = (channel[window][inside] for channel in image)
+            brightest, mean = (channel[window][inside] for channel in image[:2])
             few = brightest.size <= _FEW_PIXELS
             there[i] = mean.mean() > _LEAST_MEAN_SCORE or (few and brightest.max() > _LEAST_BRIGHTEST_SCORE)
     return there

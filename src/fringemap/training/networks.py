@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from fringemap.settings import NetworkSettings
 
+N_CHANNELS = {"all": 3, "both": 2, "largest": 1}
+"""Channels of a pattern that a network sees, by the setting."""
+
 _ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "gelu": nn.GELU}
 _BASE_WIDTH = {"compact": 16, "paper": 128}
 # Of the compact network, in units of its first; the coarsest level need not double once more.
@@ -44,7 +47,7 @@ class UNet(nn.Module):
         super().__init__()
         if settings.kernel % 2 == 0:
             raise SettingsError(f"kernel = {settings.kernel} px has no middle; take an odd one, such as 3 or 5")
-        self.n_channels = 2 if settings.channels == "both" else 1
+        self.n_channels = N_CHANNELS[settings.channels]
         self.stride = packing * 2 ** (len(widths) - 1)
         self.packing = packing
         dropouts = _dropouts(settings, len(widths))

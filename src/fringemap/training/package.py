@@ -53,6 +53,7 @@ TOLERANCE = 2e-3
 INT8_TOLERANCE = 1.0
 """Of a quantised network: processors with and without wide int8 products round differently."""
 MAX_SHAPE = (1024, 512)
+_CHANNELS = ["score of the brightest bin", "score of the mean", "score of the mean over the calm of its ring"]
 _OPSET = 18
 _VECTOR_SHAPES = ((64, 64), (96, 32))
 # Sides of the two pictures on which the export is compared with what was exported [strides].
@@ -368,7 +369,7 @@ def _crops(samples: Samples, settings: NetworkSettings, stride: int) -> Iterator
 
 
 def _describe(network: UNet, settings: NetworkSettings, info: PackageInfo) -> dict[str, Any]:
-    channels = ["score of the brightest bin", "score of the mean"][: network.n_channels]
+    channels = _CHANNELS[: network.n_channels]
     return {
         "format": FORMAT,
         "name": info.name,

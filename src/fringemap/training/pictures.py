@@ -63,7 +63,7 @@ def cut_half(picture: NDArray[Number], layout: Layout) -> tuple[NDArray[Number],
 
 
 def score_picture(half: Image, valid: Mask) -> Image:
-    """Both channels of a pattern from half a shown diffractogram; (2, n_rows, n_cols), 0 where not valid.
+    """Channels of a pattern from half a shown diffractogram; (3, n_rows, n_cols), 0 where not valid.
 
     Parameters
     ----------
@@ -77,7 +77,9 @@ def score_picture(half: Image, valid: Mask) -> Image:
     whole = complete(whitened, _MEAN_SIDE // 2)
     means = scipy.ndimage.uniform_filter(whole, _MEAN_SIDE, mode="constant", cval=1.0)[:, _MEAN_SIDE // 2 :]
     mean, shape = measure_noise_law(means[valid], independent_shape=float(_MEAN_SIDE**2))
-    image: Image = np.stack([brightest, score_whitened(means / np.float32(mean), shape=shape)]) * valid
+    mean_score = score_whitened(means / np.float32(mean), shape=shape)
+    # The background is the same all around a ring: the mean is over its calm already.
+    image: Image = np.stack([brightest, mean_score, mean_score]) * valid
     return image
 
 

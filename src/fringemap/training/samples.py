@@ -42,7 +42,7 @@ class Sample:
     """What a network is trained on, all of one shape (n_rows, n_cols) and layout: that of ``spots.pattern``."""
 
     image: NDArray[np.float16]
-    """Both channels of the pattern; (2, n_rows, n_cols)."""
+    """The channels of the pattern; (3, n_rows, n_cols)."""
     label: NDArray[np.uint8]
     """1 within the half maximum of a visible spot."""
     weight: NDArray[np.uint8]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "set.json"
 SPLITS = ("train", "validation", "test")
 
