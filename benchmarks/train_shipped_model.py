@@ -22,7 +22,7 @@ from fringemap.training.recipes import find_recipe
 from fringemap.training.sets import write_set
 
 SET_SEED = 1
-SETTINGS = TrainSettings(samples_per_epoch=1200, seed=1, threads=1, empty_frames=2000)
+SETTINGS = TrainSettings(samples_per_epoch=4800, crops_per_sample=1, seed=1, threads=1, empty_frames=2000)
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw the sets")
-    parser.add_argument("--usual", type=int, default=3000, help="samples of the usual kind")
-    parser.add_argument("--rare", type=int, default=600, help="samples of the rare kind")
-    parser.add_argument("--rounds", type=int, default=24, help="rounds of 1200 samples")
+    parser.add_argument("--usual", type=int, default=6000, help="samples of the usual kind")
+    parser.add_argument("--rare", type=int, default=900, help="samples of the rare kind")
+    parser.add_argument("--rounds", type=int, default=24, help="rounds of 4800 crops")
     parser.add_argument("--resume", action="store_true", help="go on with a training that was stopped")
     given = parser.parse_args()
     sets = {"train": given.usual, "rare": given.rare}

@@ -13,6 +13,7 @@ from fringemap.errors import SettingsError, StructureError
 from fringemap.phases.cif import gemmi_structure, read_tags, space_group, write_cif
 from fringemap.phases.lattice import cell_volume, direct_basis
 from fringemap.phases.library import (
+    find_present,
     find_standard,
     list_structures,
     load_folder,
@@ -274,6 +275,16 @@ def test_the_internal_standard_is_found_by_one_word_of_its_name_or_refused_befor
             load_references(
                 PhaseSettings(phases=("Cu", "rutile", "anatase"), internal_standard=name), d_min_angstrom=1.0
             )
+
+
+def test_what_is_surely_there_is_found_by_a_word_of_its_name_or_in_a_file(tmp_path):
+    known = references("Cu", "rutile", "anatase")
+    write_cif(load_structure("anatase"), tmp_path / "mine.cif")
+    assert find_present(known, ()) == ()
+    assert find_present(known, ("rutile",)) == find_present(known, ("tio2-Rutile",)) == (1,)
+    assert find_present(known, (str(tmp_path / "mine.cif"), "Cu")) == (0, 2)
+    with pytest.raises(StructureError, match="no structure is called"):
+        find_present(known, ("nonsense",))
 
 
 def test_lines_of_tables_below_the_limit_are_left_out(tmp_path):

@@ -94,6 +94,14 @@ def test_a_description_that_does_not_fit_is_refused(folder, entries, message):
         load_model(str(folder))
 
 
+def test_a_package_that_a_stopped_training_left_is_refused(folder):
+    about = json.loads((folder / "model.json").read_text())
+    del about["test_vectors"]
+    (folder / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ModelError, match="unfinished: its training was stopped"):
+        load_model(str(folder))
+
+
 def test_input_of_another_version_is_refused(tmp_path):
     folder = write_made_model(tmp_path / "old", input_about={"contract": 0})
     with pytest.raises(ModelError, match="input of version 0, this fringemap makes 1"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,3 +106,16 @@ def test_an_augmentation_sees_picture_label_and_weight_and_draws_from_the_genera
 def test_a_set_without_a_sample_is_refused():
     with pytest.raises(SettingsError, match="no sample"):
         order_of(0, 0, SETTINGS)
+
+
+def test_the_crops_of_a_batch_are_of_different_patterns():
+    """Crops of one pattern look alike: a batch of them says little, and its mean and spread are not those of others."""
+    flat = [
+        MadeSample(np.full((3, 81, 40), k, np.float16), np.zeros((81, 40), np.uint8), np.ones((81, 40), np.uint8))
+        for k in range(1, 15)
+    ]
+    drawn = batches(samples=flat, settings=replace(SETTINGS, batch=6, crops_per_sample=3))
+    seen = [sorted(float(image.max()) for image in batch.image) for batch in drawn]
+    assert [len(values) for values in seen] == [6] * 7
+    assert all(len(set(values)) == 6 for values in seen[:6])
+    assert sorted(value for values in seen for value in values) == sorted(3 * list(range(1, 15)))

@@ -137,6 +137,25 @@ def find_standard(references: Sequence[Reflections], name: str) -> tuple[int, ..
     )
 
 
+def find_present(references: Sequence[Reflections], entries: Sequence[str]) -> tuple[int, ...]:
+    """Tell which of the references the user has named as surely there, in whatever way phases are named.
+
+    Raises
+    ------
+    StructureError
+        A name is unknown or a file unusable.
+    """
+    wanted = {key for entry in entries for key in _keys_of(entry)}
+    return tuple(row for row, reflections in enumerate(references) if key_of(reflections.phase) in wanted)
+
+
+# The same for all frames of a series, and files need not be read for each.
+@functools.lru_cache(maxsize=64)
+def _keys_of(entry: str) -> frozenset[str]:
+    """Keys of the phases that one entry of the user's list means."""
+    return frozenset(key_of(_name_of(item)) for item in _load(entry))
+
+
 def _choose(settings: PhaseSettings) -> list[Structure | Reflections]:
     """What the list of phases, the elements, and what is surely there or not leave to compare with."""
     allowed = parse_elements(settings.elements)
@@ -146,7 +165,7 @@ def _choose(settings: PhaseSettings) -> list[Structure | Reflections]:
     if not settings.phases:
         loaded += list_imported()
     loaded = [item for item in loaded if isinstance(item, Reflections) or not allowed or item.elements <= allowed]
-    absent = {key_of(_name_of(item)) for name in settings.absent for item in _load(name)}
+    absent = {key for entry in settings.absent for key in _keys_of(entry)}
     for name in (*settings.present, *added_phases(settings)):
         known = {key_of(_name_of(item)) for item in loaded}
         loaded += [item for item in _load(name) if key_of(_name_of(item)) not in known]

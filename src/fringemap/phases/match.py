@@ -9,12 +9,11 @@ from fringemap.phases.calibrate import fit_distortion
 from fringemap.phases.candidates import is_calibrated
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.evidence import gather_match
-from fringemap.phases.library import find_standard
+from fringemap.phases.library import find_present, find_standard
 from fringemap.phases.naming import name_spots
 from fringemap.phases.nearest import match_nearest
 from fringemap.phases.posterior import Problem, judge_grains, seek_first_order
 from fringemap.phases.tolerance import match_within_tolerance
-from fringemap.phases.userlibrary import key_of
 from fringemap.records import UNKNOWN, Flag, Match, ScaleSource, SpotMatch
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def match_spots(
     ------
     SettingsError
         The internal standard is not among the references.
+    StructureError
+        What is said to be present is unknown.
     CalibrationError
         The spots do not fit the internal standard.
     """
@@ -82,7 +83,7 @@ def _match(
         named = match_nearest(spots, references, scale=scale)
     elif settings.match == "posterior":
         standard = find_standard(references, settings.internal_standard)
-        certain = tuple(dict.fromkeys([*standard, *_present(references, settings.present)]))
+        certain = tuple(dict.fromkeys([*standard, *find_present(references, settings.present)]))
         priors = distortion_priors(scale.sigma)
         for number in standard:
             priors = ((1.0, fit_distortion(spots, references[number], scale_sigma=scale.sigma)),)
@@ -101,12 +102,6 @@ def _less_sure(explanation: Explanation, probability: float) -> Explanation:
     """Make all grains depend on something that is true with this probability only."""
     grains = tuple(replace(grain, probabilities=probability * grain.probabilities) for grain in explanation.grains)
     return replace(explanation, grains=grains)
-
-
-def _present(references: Sequence[Reflections], names: Sequence[str]) -> tuple[int, ...]:
-    """Which of the references the user has named as surely there; a file may have brought a name of its own."""
-    wanted = {key_of(name) for name in names}
-    return tuple(number for number, one in enumerate(references) if key_of(one.phase) in wanted)
 
 
 def _flag_uncalibrated(match: Match) -> Match:

@@ -263,6 +263,8 @@ def _read_model(folder: Path, _stamp: Sequence[int]) -> Model:
 
 
 def _check_fit(folder: Path, about: Mapping[str, Any]) -> None:
+    if "test_vectors" not in about:
+        raise ModelError(f"{folder} is unfinished: its training was stopped; go on with fringemap train --resume")
     if about["format"] != FORMAT:
         raise ModelError(f"{folder} has format {about['format']}, this fringemap reads {FORMAT}; {_HELP}")
     contract = about["input"]["contract"]

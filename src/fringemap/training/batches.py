@@ -77,7 +77,7 @@ def draw_batches(
     stride: int,
     augment: Callable[..., Any] | None = None,
 ) -> Iterator[Batch]:
-    """Batches of one round.
+    """Batches of one round; the crops of a batch are of as many patterns as there are.
 
     Parameters
     ----------
@@ -92,24 +92,28 @@ def draw_batches(
     """
     rng = np.random.default_rng([settings.seed, epoch, 1])
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    crops: list[NDArray[np.float32]] = []
-    for index in order_of(len(samples), epoch, settings):
-        stacked = stack_sample(samples[index], network)
-        if augment is not None:
-            stacked = _augmented(stacked, augment, generator)
-        for _ in range(settings.crops_per_sample if settings.crop else 1):
-            crops.append(_draw_crop(stacked, settings.crop, rng))
-            if len(crops) == settings.batch:
-                yield make_batch(crops, stride)
-                crops = []
-    if crops:
-        yield make_batch(crops, stride)
+    order = order_of(len(samples), epoch, settings)
+    for first in range(0, len(order), settings.batch):
+        crops: list[list[NDArray[np.float32]]] = []
+        for index in order[first : first + settings.batch]:
+            stacked = stack_sample(samples[index], network)
+            if augment is not None:
+                stacked = _augmented(stacked, augment, generator)
+            crops.append([_draw_crop(stacked, settings.crop, rng) for _ in range(_crops_of_each(settings))])
+        # One crop of each pattern, then another of each.
+        shuffled = [crop for one_of_each in zip(*crops, strict=True) for crop in one_of_each]
+        for start in range(0, len(shuffled), settings.batch):
+            yield make_batch(shuffled[start : start + settings.batch], stride)
 
 
 def steps_in_epoch(n_samples: int, settings: TrainSettings) -> int:
     """Batches of one round."""
     n = settings.samples_per_epoch or n_samples
-    return -(-n * (settings.crops_per_sample if settings.crop else 1) // settings.batch)
+    return -(-n * _crops_of_each(settings) // settings.batch)
+
+
+def _crops_of_each(settings: TrainSettings) -> int:
+    return settings.crops_per_sample if settings.crop else 1
 
 
 def order_of(n_samples: int, epoch: int, settings: TrainSettings) -> list[int]:

@@ -11,7 +11,7 @@ from fringemap.training.drawing import draw_sample
 from fringemap.training.package import PackageInfo, write_package
 from fringemap.training.recipes import find_recipe
 from fringemap.training.shards import open_set
-from fringemap.training.train import train
+from fringemap.training.train import CHECKPOINT, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,8 +79,10 @@ def make_model(
     ReadError
         A set is missing or not finished.
     SettingsError
-        A set has no samples to train on, or the training in ``out`` had other settings.
+        A set has no samples to train on, ``out`` holds another model, or the training in it had other settings.
     """
+    if not resume and ((out / "model.json").exists() or (out / WORK / CHECKPOINT).exists()):
+        raise SettingsError(f"{out} holds a model or a training already; go on with --resume, or choose another folder")
     opened = [open_set(folder) for folder in sets]
     training = Joined(tuple(one.split("train") for one in opened))
     validation = Joined(tuple(one.split("validation") for one in opened))
