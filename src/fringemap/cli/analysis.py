@@ -74,7 +74,8 @@ def watch_command(
 
     calls = [*([post_to(webhook)] if webhook else []), *([run_program(command)] if command else [])]
     rules = [parse_rule(text) for text in rule or ()]
-    typer.echo(f"Watching {folder}; Ctrl-C ends it. Page: {out / 'live.html'}")
+    if folder.is_dir():  # else it is refused
+        typer.echo(f"Watching {folder}; Ctrl-C ends it. Page: {out / 'live.html'}")
     results = watch_folder(
         folder,
         out,
