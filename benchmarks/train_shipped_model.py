@@ -22,7 +22,7 @@ from fringemap.training.recipes import find_recipe
 from fringemap.training.sets import write_set
 
 SET_SEED = 1
-SETTINGS = TrainSettings(samples_per_epoch=4800, crops_per_sample=1, seed=1, threads=1, empty_frames=2000)
+SETTINGS = TrainSettings(samples_per_epoch=4800, crops_per_sample=1, seed=2, threads=1, empty_frames=2000)
 
 
 def main() -> None:

@@ -301,8 +301,8 @@ class TrainSettings(Settings):
     validation_samples: int = setting(48, "Patterns at most on which the Dice of a round is measured", minimum=1)
     crop: int = setting(160, "Side of the square crops; 0 trains on whole patterns", unit="px", minimum=0, maximum=4096)
     crops_per_sample: int = setting(4, "Crops from each pattern that is read", minimum=1, maximum=64)
-    batch: int = setting(8, "Crops in one step", minimum=1, maximum=1024)
-    learning_rate: float = setting(4e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
+    batch: int = setting(16, "Crops in one step", minimum=1, maximum=1024)
+    learning_rate: float = setting(6e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
     weight_decay: float = setting(1e-4, "Decay of the weights in AdamW", minimum=0.0, maximum=1.0)
     averaging: float = setting(
         0.998, "The model is a running average of the weights: share that stays at each step", minimum=0.0, maximum=1.0

@@ -46,7 +46,7 @@ def train_command(
     samples_per_epoch: Annotated[
         int | None, typer.Option(help="Patterns drawn for one round; the whole set if left out", metavar="N")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Largest step of AdamW", metavar="X")] = 4e-3,
+    learning_rate: Annotated[float, typer.Option(help="Largest step of AdamW", metavar="X")] = 6e-3,
     patience: Annotated[int, typer.Option(help="End after so many rounds without a better Dice", metavar="N")] = 10,
     minutes: Annotated[
         float | None, typer.Option(help="End after this time with the best model so far [min]", metavar="X")

@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 FINE_TUNING = TrainSettings(
-    augmentation="physical", epochs=12, patience=4, learning_rate=5e-4, averaging=0.98, minutes=15.0, empty_frames=60
+    augmentation="physical",
+    epochs=12,
+    patience=4,
+    batch=8,
+    learning_rate=5e-4,
+    averaging=0.98,
+    minutes=15.0,
+    empty_frames=60,
 )
 """Small steps, since the network knows most of it; false spots are counted on fewer frames than the first time."""
 LEAST_DRAWN = 24
