@@ -50,9 +50,6 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
-Augment = "Callable[[Tensor, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor, Tensor]]"
-
-
 @dataclass(frozen=True)
 class Batch:
     """What a network is shown in one step."""
