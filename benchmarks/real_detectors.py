@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,7 @@ CLEAR = 12.0
 REACH_BINS = 5.0
 DOUBT = Flag.NOT_REFINED | Flag.FEW_PERIODS | Flag.SINGLE_PIXEL | Flag.ON_STREAK | Flag.UNCONFIRMED
 FITS = 0.015
+RATES = (0.003, 0.01, 0.02, 0.05, 0.2)
 # Spots farther from all lines than this are of something else, and say nothing of the picture's distortion.
 MOST_DISTORTED, _FIT_ROUNDS = 0.03, 20
 
@@ -77,36 +78,93 @@ def are_clear(data: Path, picked: np.ndarray) -> Mask:
     return np.array(clear)
 
 
-def spinel_table(data: Path, detectors: Sequence[Detector]) -> Table:
-    """Picked spots found, and what else was found."""
+class Spinel(NamedTuple):
+    """The frame whose spots were picked by hand, and what is known of it."""
+
+    diffractogram: Diffractogram
+    picked: np.ndarray
+    """(gx, gy) [1/nm]; (n, 2)."""
+    clear: Mask
+    lines: np.ndarray
+    """d-spacings of the crystal [Å]."""
+    metric: np.ndarray
+    """Takes the picture's distortion out; see ``fit_distortion``."""
+
+
+class Tally(NamedTuple):
+    """How many of the found spots are what."""
+
+    found: int
+    clear: int
+    faint: int
+    other: int
+    """Not picked by anybody."""
+    on_no_line: int
+    """Of these, as the picture stands."""
+    on_no_line_straight: int
+    """Of these, with the distortion taken out."""
+    of_these_flagged: int
+
+
+def open_spinel(data: Path) -> Spinel:
+    """Read the frame, the picked spots and the lines of the crystal."""
     (diffractogram,) = diffractograms(data / SPINEL, SPINEL_NM)
     picked = picked_spots(data)
-    clear, rows = are_clear(data, picked), []
     lines = load_references(PhaseSettings(phases=("Co3O4",)), d_min_angstrom=1.0)[0].d_spacing
-    reach = REACH_BINS * 10 * max(bin_size(diffractogram.frame_shape, diffractogram.scale))
-    metric = fit_distortion(picked / 10, lines)
-    for detector in detectors:
-        spots = find_spots(diffractogram, settings=detector.settings(SpotSettings(), SpotSettings().false_spots))
-        near = distances(spots, picked) < reach
-        found, other = near.any(axis=0), ~near.any(axis=1)
-        as_is, straight = (
-            (np.abs(deviations(np.stack([spots.gx, spots.gy], axis=1), lines, form)) < FITS)
-            for form in (np.eye(2), metric)
-        )
-        flagged = (spots.flags & int(DOUBT)) != 0
-        counts = (found & clear, found & ~clear, other, other & ~as_is, other & ~straight, other & ~straight & flagged)
-        rows.append((detector.name, f"{len(spots)}", *(f"{np.count_nonzero(count)}" for count in counts)))
+    return Spinel(diffractogram, picked, are_clear(data, picked), lines, fit_distortion(picked / 10, lines))
+
+
+def tally_spinel(spinel: Spinel, detector: Detector, false_spots: float) -> Tally:
+    """What a detector finds at a stated number of false spots."""
+    spots = find_spots(spinel.diffractogram, settings=detector.settings(SpotSettings(), false_spots))
+    reach = REACH_BINS * 10 * max(bin_size(spinel.diffractogram.frame_shape, spinel.diffractogram.scale))
+    near = distances(spots, spinel.picked) < reach
+    found, other = near.any(axis=0), ~near.any(axis=1)
+    off, off_straight = (
+        other & (np.abs(deviations(np.stack([spots.gx, spots.gy], axis=1), spinel.lines, form)) >= FITS)
+        for form in (np.eye(2), spinel.metric)
+    )
+    flagged = off_straight & ((spots.flags & int(DOUBT)) != 0)
+    of_picked = (found & spinel.clear, found & ~spinel.clear)
+    return Tally(len(spots), *(np.count_nonzero(x) for x in (*of_picked, other, off, off_straight, flagged)))
+
+
+def spinel_table(spinel: Spinel, detectors: Sequence[Detector]) -> Table:
+    """Picked spots found, and what else was found."""
+    tallies = [(detector.name, tally_spinel(spinel, detector, SpotSettings().false_spots)) for detector in detectors]
     columns = (
         "Detector",
         "found",
-        f"clear ones of {np.count_nonzero(clear)}",
-        f"faint ones of {np.count_nonzero(~clear)}",
+        f"clear ones of {np.count_nonzero(spinel.clear)}",
+        f"faint ones of {np.count_nonzero(~spinel.clear)}",
         "not picked",
         "of these on no line of Co3O4",
         "the same, distortion taken out",
         "of these with a flag of doubt",
     )
-    return Table("spinel", "Spots picked by hand, Co3O4", columns, tuple(rows))
+    rows = tuple((name, *(f"{count}" for count in tally)) for name, tally in tallies)
+    return Table("spinel", "Spots picked by hand, Co3O4", columns, rows)
+
+
+def spinel_rates_table(spinel: Spinel, detectors: Sequence[Detector]) -> Table:
+    """The same at several stated numbers of false spots."""
+    rows = []
+    for detector in detectors:
+        for rate in RATES:
+            tally = tally_spinel(spinel, detector, rate)
+            sure = tally.on_no_line_straight - tally.of_these_flagged
+            counts = (tally.found, tally.clear, tally.faint, tally.on_no_line_straight, sure)
+            rows.append((detector.name, f"{rate:g}", *(f"{count}" for count in counts)))
+    columns = (
+        "Detector",
+        "false spots stated",
+        "found",
+        "clear ones",
+        "faint ones",
+        "on no line, distortion taken out",
+        "of these without a flag of doubt",
+    )
+    return Table("spinel-rates", "The same at other stated numbers of false spots", columns, tuple(rows))
 
 
 def fit_distortion(g: np.ndarray, lines: np.ndarray) -> np.ndarray:
@@ -275,7 +333,9 @@ def main() -> None:
     parser.add_argument("--fine-tune", type=Path, help="folder for a model trained on with labelled patches")
     arguments = parser.parse_args()
     detectors = make_detectors(arguments.model)
-    tables = [spinel_table(arguments.data, detectors), carbon_table(arguments.data, detectors)]
+    spinel = open_spinel(arguments.data)
+    tables = [spinel_table(spinel, detectors), spinel_rates_table(spinel, detectors)]
+    tables.append(carbon_table(arguments.data, detectors))
     if arguments.model:
         models = list(arguments.model)
         if arguments.fine_tune:

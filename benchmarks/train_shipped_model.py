@@ -3,10 +3,10 @@
     python benchmarks/train_shipped_model.py WORK_FOLDER [--workers N] [--resume]
     python benchmarks/train_shipped_model.py WORK_FOLDER --usual 8000 --rare 1200 --rounds 36
 
-The sets take twenty minutes of one core and 3 GB, the training forty, the false spots of 2000 empty frames ten; the
-second line, an experiment of docs/experiments.md, twice as long. The same release of torch on the same sort of
-processor gives the same weights bit for bit. ``WORK_FOLDER/compact-1`` then holds the package, whose ``model.onnx``,
-``model.json`` and ``weights.safetensors`` belong into ``src/fringemap/spots/models/compact-1``.
+The sets take 26 minutes of one core and 7 GB, the training forty, the false spots of 2000 empty frames six; the second
+line makes a network of more patterns, in twice the time. The same release of torch on the same sort of processor gives
+the same weights bit for bit. ``WORK_FOLDER/compact-1`` then holds the package, whose ``model.onnx``, ``model.json`` and
+``weights.safetensors`` belong into ``src/fringemap/spots/models/compact-1``.
 """
 
 from __future__ import annotations
