@@ -46,6 +46,10 @@ def train_command(
     samples_per_epoch: Annotated[
         int | None, typer.Option(help="Patterns drawn for one round; the whole set if left out", metavar="N")
     ] = None,
+    crops_per_sample: Annotated[
+        int, typer.Option(help="Crops from each pattern; 1 is best where there are thousands", metavar="N")
+    ] = 4,
+    batch: Annotated[int, typer.Option(help="Crops in one step, of as many patterns", metavar="N")] = 16,
     learning_rate: Annotated[float, typer.Option(help="Largest step of AdamW", metavar="X")] = 6e-3,
     patience: Annotated[int, typer.Option(help="End after so many rounds without a better Dice", metavar="N")] = 10,
     minutes: Annotated[
@@ -72,6 +76,8 @@ def train_command(
         augmentation=augmentation,
         epochs=epochs,
         samples_per_epoch=samples_per_epoch,
+        crops_per_sample=crops_per_sample,
+        batch=batch,
         learning_rate=learning_rate,
         patience=patience,
         minutes=minutes,
