@@ -300,7 +300,9 @@ class TrainSettings(Settings):
     samples_per_epoch: int | None = setting(None, "Patterns drawn for one round; the whole set if left out", minimum=1)
     validation_samples: int = setting(48, "Patterns at most on which the Dice of a round is measured", minimum=1)
     crop: int = setting(160, "Side of the square crops; 0 trains on whole patterns", unit="px", minimum=0, maximum=4096)
-    crops_per_sample: int = setting(4, "Crops from each pattern; 1 is best where there are thousands", minimum=1, maximum=64)
+    crops_per_sample: int = setting(
+        4, "Crops from each pattern; 1 is best where there are thousands", minimum=1, maximum=64
+    )
     batch: int = setting(16, "Crops in one step", minimum=1, maximum=1024)
     learning_rate: float = setting(6e-3, "Largest step of AdamW", minimum=1e-8, maximum=1.0)
     weight_decay: float = setting(1e-4, "Decay of the weights in AdamW", minimum=0.0, maximum=1.0)
