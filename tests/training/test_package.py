@@ -80,6 +80,12 @@ def test_the_exported_network_computes_what_the_trained_one_does(packages, shape
     np.testing.assert_allclose(got, wanted, atol=TOLERANCE)
 
 
+def test_a_package_is_the_same_wherever_it_was_made(packages):
+    assert str(Path(package.__file__).parent).encode() not in (packages[False].folder / "model.onnx").read_bytes()
+    shipped = load_model("compact-1").folder / "model.onnx"
+    assert b"networks.py" not in shipped.read_bytes()
+
+
 def test_a_package_says_what_its_use_and_its_making_depend_on(packages):
     about = json.loads((packages[False].folder / "model.json").read_text(encoding="utf-8"))
     assert about["metrics"]["best_round"] == 3

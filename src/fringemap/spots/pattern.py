@@ -291,7 +291,8 @@ def _background_at(diffractogram: Diffractogram, grid: _Grid, start: int, n: tup
     """Background of the bin in the middle of each pixel of a slab."""
     along_y, along_x = grid.factor
     rows = (np.arange(start, start + n[0]) - grid.half[0]) * along_y % len(diffractogram.background)
-    return diffractogram.background[:, : (n[1] - 1) * along_x + 1 : along_x].take(rows, axis=0)
+    # Not ``take``, which would copy the whole background first.
+    return diffractogram.background[:, : (n[1] - 1) * along_x + 1 : along_x][rows]
 
 
 def _pool(

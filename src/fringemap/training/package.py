@@ -178,6 +178,9 @@ def export_onnx(network: UNet, path: Path) -> float:
         )
     if program is None:
         raise ModelError("the network cannot be exported; this release of torch writes no ONNX")
+    # Lines and folders of the source, which differ from machine to machine.
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
     with atomic_write(path) as beside:
         program.save(str(beside), external_data=False)
     worst = max(_difference(network, path, tuple(n * network.stride for n in sides)) for sides in _TRIAL_SIDES)
