@@ -9,21 +9,21 @@ import pytest
 from fringemap.io import read
 from fringemap.phases import list_structures, load_references, match_spots
 from fringemap.records import UNKNOWN
-from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings
+from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings, SpotSettings
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots import find_spots
 
 
 @lru_cache(maxsize=2)
-def spots_of(path, pixel_size_nm):
-    settings = AnalysisSettings(read=ReadSettings(pixel_size_nm=pixel_size_nm))
+def spots_of(path, pixel_size_nm, **spots):
+    settings = AnalysisSettings(read=ReadSettings(pixel_size_nm=pixel_size_nm), spots=SpotSettings(**spots))
     with read(path, settings=settings.read) as series:
         diffractogram = compute_diffractogram(series[0], settings=settings.spectrum)
     return find_spots(diffractogram, settings=settings.spots), diffractogram.scale
 
 
-def match(path, pixel_size_nm, *phases: str):
-    spots, scale = spots_of(path, pixel_size_nm)
+def match(path, pixel_size_nm, *phases: str, **spots):
+    spots, scale = spots_of(path, pixel_size_nm, **spots)
     settings = PhaseSettings(phases=phases)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
@@ -44,12 +44,12 @@ def test_cobalt_oxide_is_named_plane_by_plane_on_a_frame_that_is_distorted_by_fi
     assert {(1, 1, 1), (0, 2, 2), (1, 1, 3), (2, 2, 2), (0, 0, 4)} <= families(found)
 
 
-def test_cobalt_oxide_leads_the_whole_library_and_other_spinels_stay_rivals(shared_data):
+def test_two_spinels_lead_the_whole_library_on_the_frame_of_cobalt_oxide_and_neither_is_named(shared_data):
     found = match(shared_data(COBALT_OXIDE), COBALT_SCALE)
     assert {evidence.phase for evidence in found.phases} <= {"Co3O4", UNKNOWN}
     order = [evidence.phase for evidence in (*found.phases, *found.candidates) if evidence.phase != UNKNOWN]
-    assert order[0] == "Co3O4"
-    assert all(one.zone_axis is not None for one in found.candidates[:1])
+    assert set(order[:2]) == {"Co3O4", "Fe3O4"}
+    assert all(one.zone_axis == (1, 1, 4) for one in found.candidates[:2])
 
 
 def test_without_cobalt_oxide_in_the_list_its_frame_stays_unknown(shared_data):
@@ -91,13 +91,14 @@ def test_of_two_twins_neither_is_named_but_one_of_them_is_said_to_be_there(share
     assert any("but one of these 2 phases, probability 1.00" in remark for remark in remarks)
 
 
+MOLYBDENUM_DISULPHIDE = "formats/example_Se_implanted_MoS2.dm3"
+
+
 def test_molybdenum_disulphide_is_named_across_its_layers_in_spite_of_scale_and_shear(shared_data):
-    found = match(shared_data("formats/example_Se_implanted_MoS2.dm3"), None, "MoS2")
-    first = (*found.phases, *found.candidates)
-    first = next(evidence for evidence in first if evidence.phase != UNKNOWN)
-    assert first.zone_axis == (0, 0, 1)
-    assert 0.03 <= first.scale - 1.0 <= 0.08
-    assert first.probability > 0.8
+    found = match(shared_data(MOLYBDENUM_DISULPHIDE), None, "MoS2", false_spots=0.1).phases[0]
+    assert (found.phase, found.zone_axis) == ("MoS2", (0, 0, 1))
+    assert 0.03 <= found.scale - 1.0 <= 0.08
+    assert found.probability > 0.8
 
 
 def test_bornite_is_said_to_be_there_along_011_in_one_of_its_two_forms_and_no_copper(shared_data):

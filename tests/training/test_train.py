@@ -68,7 +68,9 @@ def test_training_learns_and_leaves_its_curves(tmp_path):
 
 
 def test_training_ends_after_rounds_without_a_better_dice(tmp_path):
-    frozen = TrainSettings(crop=32, epochs=60, patience=2, learning_rate=1e-8, averaging=1.0, crops_per_sample=1)
+    frozen = TrainSettings(
+        batch=8, crop=32, epochs=60, patience=2, learning_rate=1e-8, averaging=1.0, crops_per_sample=1
+    )
     trained = run(tmp_path, settings=frozen)
     assert trained.reason == "no better Dice in 2 rounds"
     assert len(trained.history) == trained.best.epoch + 2 < 60
