@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from fringemap.phases.distortion import distortion_priors
 from fringemap.phases.judging import MEASURED, Measured, Rivals, probabilities
 from fringemap.phases.posterior import Problem, seek_first_order
-from fringemap.phases.rivals import weigh_rivals
+from fringemap.phases.rivals import find_rivals, weigh_rivals
 from fringemap.settings import PhaseSettings
 from identified_frames import CASES, Made, drawn_frames, listed_frames, split_library
 
@@ -74,7 +74,7 @@ def judge_frames(frames: Iterable[Made]) -> Judged:
         sought, _ = seek_first_order(problem)
         if not sought.grains:
             continue
-        rivals.append(weigh_rivals(sought.sets, known))
+        rivals.append(weigh_rivals(sought.sets, find_rivals(sought.sets[0]), known))
         for grain in sought.grains:
             of_spots = [place.get(made.phase[spot], len(known)) for spot in grain.spots]
             truth.append(np.bincount(of_spots, minlength=len(known) + 1))

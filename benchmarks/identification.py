@@ -35,10 +35,10 @@ the calibration error is due to those that were drawn."""
 
 
 class Stated(NamedTuple):
-    """What is said of one spot."""
+    """What is said of one spot, or of one zone."""
 
     probability: float
-    """Of the likeliest phase."""
+    """Of the likeliest phase, or of the zone."""
     right: bool
     frame: int
     phase: str
@@ -58,6 +58,7 @@ class Tally:
     false_names: int = 0
     zones: int = 0
     zones_right: int = 0
+    stated_zones: list[Stated] = field(default_factory=list)
     turns: list[float] = field(default_factory=list)
     scales: list[float] = field(default_factory=list)
     stated: list[Stated] = field(default_factory=list)
@@ -68,10 +69,10 @@ class Tally:
         """Add up several cases; their frames stay apart."""
         total = cls()
         for one in tallies:
-            total.stated += [each._replace(frame=each.frame + total.frames) for each in one.stated]
             for name, value in vars(one).items():
-                if name != "stated":
-                    setattr(total, name, getattr(total, name) + value)
+                if name.startswith("stated"):
+                    value = [each._replace(frame=each.frame + total.frames) for each in value]
+                setattr(total, name, getattr(total, name) + value)
         return total
 
 
@@ -117,13 +118,18 @@ def tally_grain(tally: Tally, made: Made, match: Match, grain: int, phase: str) 
 
 
 def tally_zones(tally: Tally, made: Made, match: Match) -> None:
-    """Compare zones, rotations and scale of the phases that are named rightly."""
-    for evidence in match.phases:
+    """Compare zones of the phases that are named or listed rightly, and rotations and scale of the named ones."""
+    for evidence in (*match.phases, *match.candidates):
         rows = [row for row in evidence.spots if made.phase[row] == evidence.phase]
         if evidence.zone_axis is None or not rows:
             continue
         own = [number for number, (structure, _) in enumerate(made.zones) if structure.name == evidence.phase]
         same = [number for number in own if same_axis(*made.zones[number], evidence.zone_axis)]
+        # What is said of a zone holds if the phase is right, and a grain of strange spots is not.
+        if np.isfinite(evidence.zone_probability) and len(rows) > 0.5 * len(evidence.spots):
+            tally.stated_zones.append(Stated(evidence.zone_probability, bool(same), tally.frames, evidence.phase))
+        if evidence in match.candidates:
+            continue
         tally.zones += 1
         tally.zones_right += bool(same)
         tally.scales.append(evidence.scale - 1.0 - made.scale_error)
@@ -206,12 +212,12 @@ def _distance(probability: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(off).sum() / len(probability))
 
 
-def reliability(stated: list[Stated]) -> str:
-    """Lay out stated and realised shares by bins."""
+def reliability(stated: list[Stated], of: str) -> str:
+    """Lay out stated and realised shares by bins; ``of`` names what is counted."""
     probability = np.array([one.probability for one in stated])
     right = np.array([one.right for one in stated])
     place = _bins(probability)
-    lines = ["| stated | right | spots |", "|---|---|---|"]
+    lines = [f"| stated | right | {of} |", "|---|---|---|"]
     lines += [
         f"| {probability[place == b].mean():.3f} | {right[place == b].mean():.3f} | {(place == b).sum()} |"
         for b in range(N_BINS)
@@ -318,7 +324,7 @@ def main() -> None:
     print(f"\n{1000 * np.median(seconds):.0f} ms a frame (median)")
     if arguments.reliability:
         whole = Tally.total([tally for (case, rule), tally in tallies.items() if rule == "posterior" and "all" in case])
-        print(f"\n{reliability(whole.stated)}")
+        print(f"\n{reliability(whole.stated, 'spots')}\n\n{reliability(whole.stated_zones, 'zones')}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The paper's experiments on small networks: number of pictures, resolution, half or full pattern, filters, threshold.
 
-    python benchmarks/paper_experiments.py WORK [--only RUN ...] [--minutes M] [--page docs/experiments.md]
+    python benchmarks/paper_experiments.py WORK [--seed N] [--only RUN ...] [--minutes M] [--page docs/experiments.md]
 
-The paper trained each network for ten hours on a GPU; here each run takes one to four minutes of one CPU core. So
+The paper trained each network for ten hours on a GPU; here each run takes one to thirty minutes of one CPU core. So
 networks are narrow (4 filters on the first level unless the run says otherwise, 128 in the paper), pictures have half
 as many pixels either way, and there are few rounds. What is compared is one choice beside another under the same
 conditions, and never a figure beside the paper's.
 
-Samples are drawn once into WORK; each run leaves ``WORK/runs/NAME.json`` and is not repeated. ``--minutes`` begins no
-run after this time. ``--page`` renews the tables and pictures of a page from the runs that are there.
+Samples are drawn once into WORK; each run leaves ``WORK/runs/NAME-SEED.json`` and is not repeated. ``--minutes`` begins
+no run after this time. ``--page`` renews the tables and pictures of a page from the runs of all seeds that are there.
 """
 
 from __future__ import annotations
@@ -68,30 +68,28 @@ class Run:
     n_sources: int = N_FINE
     n_augmented: int = 0
     """Pictures made of the sources by the paper's recipe; 0: the sources themselves."""
-    n_seen: int = 2000
+    n_seen: int = 8000
     """Pictures shown in all, repetitions included."""
     base_width: int = 4
     half: bool = True
-    seed: int = 1
 
 
+# 23,616 are twelve rounds of 1968.
 RUNS = (
-    Run("images-500", "500 pictures of 80 sources", n_sources=80, n_augmented=500, n_seen=1500),
-    Run("images-1968", "1968 pictures of 80 sources", n_sources=80, n_augmented=1968, n_seen=5904),
-    Run("images-500-long", "500 pictures of 80 sources, as many steps", n_sources=80, n_augmented=500, n_seen=5904),
-    Run("images-500-longest", "the same, twice as many steps", n_sources=80, n_augmented=500, n_seen=11808),
-    Run("images-80", "the 80 sources, not augmented, as many steps", n_sources=80, n_seen=5904),
-    Run("sources-1968", "1968 sources, as many steps", n_sources=1968, n_seen=5904),
-    Run("half", "half pattern", n_seen=4000),
-    Run("full", "full pattern", n_seen=4000, half=False),
-    Run("half-2", "half pattern, another seed", n_seen=4000, seed=2),
-    Run("full-2", "full pattern, another seed", n_seen=4000, half=False, seed=2),
+    Run("half-pixels", "2 x 2 bins a pixel"),
+    Run("full", "full pattern", half=False),
     Run("quarter-pixels", "4 x 4 bins a pixel", resolution="quarter"),
-    Run("half-pixels", "2 x 2 bins a pixel", resolution="half"),
+    Run("images-500", "500 pictures of 80 sources", n_sources=80, n_augmented=500, n_seen=6000),
+    Run("images-1968", "1968 pictures of 80 sources", n_sources=80, n_augmented=1968, n_seen=23616),
+    Run("images-500-long", "500 pictures of 80 sources, as many steps", n_sources=80, n_augmented=500, n_seen=23616),
+    Run("images-80", "the 80 sources, not augmented, as many steps", n_sources=80, n_seen=23616),
+    Run("sources-1968", "1968 sources, as many steps", n_sources=1968, n_seen=23616),
     Run("all-pixels", "1 bin a pixel", resolution="all"),
     Run("width-2", "2 filters", base_width=2),
     Run("width-8", "8 filters", base_width=8),
     Run("width-16", "16 filters", base_width=16),
+    Run("images-500-longest", "500 pictures, twice as many steps", n_sources=80, n_augmented=500, n_seen=47232),
+    Run("images-500-wide", "the same, 8 filters", n_sources=80, n_augmented=500, n_seen=47232, base_width=8),
 )
 
 
@@ -155,14 +153,15 @@ def augmented(sources: Sequence[Sample], n: int) -> list[Sample]:
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
-def carry_out(run: Run, work: Path) -> dict[str, Any]:
+def carry_out(run: Run, work: Path, *, seed: int) -> dict[str, Any]:
     """Train a network and measure it on its own validation, unseen sources, and unseen structures."""
     sources = load(work, "train", run.resolution)[: run.n_sources]
     pictures, own = sources, []
     if run.n_augmented:
         pictures = augmented(sources, run.n_augmented)
-        # As in the paper: split after augmentation, so that each validation picture has sisters in training.
-        order = np.random.default_rng(run.seed).permutation(len(pictures))
+        # As in the paper: split after augmentation, so that each validation picture has sisters in training. The best
+        # round is chosen by them, too.
+        order = np.random.default_rng(1).permutation(len(pictures))
         n_own = round(VALIDATION_SHARE * len(pictures))
         own, pictures = [pictures[i] for i in order[:n_own]], [pictures[i] for i in order[n_own:]]
     validation, test = load(work, "validation", run.resolution), load(work, "test", run.resolution)
@@ -170,16 +169,14 @@ def carry_out(run: Run, work: Path) -> dict[str, Any]:
     epochs = 4
     settings = TrainSettings(
         crop=0, crops_per_sample=1, batch=4, epochs=epochs, samples_per_epoch=run.n_seen // epochs,
-        validation_samples=20, learning_rate=4e-3, averaging=0.99, patience=epochs, threads=1, seed=run.seed,
+        validation_samples=20, learning_rate=4e-3, averaging=0.99, patience=epochs, threads=1, seed=seed,
     )  # fmt: skip
     began = time.monotonic()
-    trained = train(
-        pictures, validation, network=network, settings=settings, folder=work / "training" / run.name, resume=True
-    )
+    folder = work / "training" / f"{run.name}-{seed}"
+    trained = train(pictures, own or validation, network=network, settings=settings, folder=folder, resume=True)
     parts = {"own validation": own, "validation": validation, "test": test}
     measured = {name: measure(trained.network, part, network) for name, part in parts.items() if part}
     return {
-        "label": run.label,
         "n_weights": sum(p.numel() for p in trained.network.parameters()),
         "seconds": round(time.monotonic() - began, 1),
         "rounds": len(trained.history),
@@ -251,6 +248,16 @@ def regions_of(found: Mask, sample: Sample) -> tuple[int, int, list[float]]:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
+Results = dict[int, dict[str, Any]]
+"""What ``carry_out`` told of one run, by seed."""
+
+
+def results_in(folder: Path, name: str) -> Results:
+    """The runs of this name in a folder."""
+    found = {int(path.stem.rpartition("-")[2]): path for path in folder.glob(f"{name}-[0-9].json")}
+    return {seed: json.loads(found[seed].read_text(encoding="utf-8")) for seed in sorted(found)}
+
+
 def dice_at(counts: FloatArray, place: int) -> FloatArray:
     """Dice of each sample at one threshold; (n,). NaN where nothing is labelled and nothing found."""
     true, found, both = counts[:, place].T
@@ -272,11 +279,16 @@ def interval(counts: FloatArray, place: int, rng: np.random.Generator) -> tuple[
     return float(low), float(high)
 
 
-def told(result: dict[str, Any], part: str, rng: np.random.Generator) -> str:
+def counts_of(results: Results, part: str) -> FloatArray:
+    """Counts of each sample, (n, n_thresholds, 3), summed over the networks of all seeds."""
+    return np.sum([result["parts"][part] for result in results.values()], axis=0, dtype=float)
+
+
+def told(results: Results, part: str, rng: np.random.Generator) -> str:
     """Dice at a probability of 0.5, with its interval."""
-    if part not in result["parts"]:
+    if any(part not in result["parts"] for result in results.values()):
         return "–"
-    counts, place = np.array(result["parts"][part], float), middle()
+    counts, place = counts_of(results, part), middle()
     low, high = interval(counts, place, rng)
     return f"{pooled(counts, place):.3f} ({low:.3f} to {high:.3f})"
 
@@ -287,56 +299,65 @@ def middle() -> int:
 
 
 GROUPS = {
-    "images": ("images-500", "images-1968", "images-500-long", "images-500-longest", "images-80", "sources-1968"),
-    "pixels": ("quarter-pixels", "half-pixels", "all-pixels"),
-    "filters": ("width-2", "half-pixels", "width-8", "width-16"),
-    "halves": ("half", "half-2", "full", "full-2"),
+    "images": ("Number of pictures", tuple(run.name for run in RUNS if run.name.startswith(("images", "sources")))),
+    "pixels": ("Resolution, 400 sources", ("quarter-pixels", "half-pixels", "all-pixels")),
+    "filters": ("Filters of the first level, 400 sources", ("width-2", "half-pixels", "width-8", "width-16")),
+    "halves": ("Half and full pattern, 400 sources", ("half-pixels", "full")),
 }
+"""Title and runs of each table."""
 
 
-def tables_of(results: dict[str, dict[str, Any]]) -> list[Table]:
+def label_of(name: str, group: str) -> str:
+    """A run's words in a table; the one that all tables share is called by what each varies."""
+    run = next(run for run in RUNS if run.name == name)
+    if group == "filters":
+        return f"{run.base_width} filters"
+    return "half pattern" if group == "halves" and run.half else run.label
+
+
+def tables_of(runs: dict[str, Results]) -> list[Table]:
     """Tables of the runs that are there."""
-    tables = [dice_table(name, {run: results[run] for run in runs if run in results}) for name, runs in GROUPS.items()]
-    return [*tables, feature_table(results), threshold_table(results)]
+    return [*(dice_table(group, runs) for group in GROUPS), feature_table(runs), threshold_table(runs)]
 
 
-TITLES = {
-    "images": "Number of pictures",
-    "pixels": "Resolution, 400 sources",
-    "filters": "Filters of the first level, 400 sources",
-    "halves": "Half and full pattern, 400 sources",
-}
-
-
-def dice_table(name: str, results: dict[str, dict[str, Any]]) -> Table:
+def dice_table(group: str, runs: dict[str, Results]) -> Table:
     """Dice on new frames and on new structures, and where there are any on sisters of the training pictures."""
-    rng = np.random.default_rng(5)
+    rng, (title, names) = np.random.default_rng(5), GROUPS[group]
     parts = {"validation": "validation, new frames", "test": "test"}
-    if name == "images":
+    if group == "images":
         parts = {"own validation": "validation among sisters", **parts}
     rows = []
-    widths = {run.name: f"{run.base_width} filters" for run in RUNS}
-    for run, result in results.items():
-        about = (" x ".join(str(n) for n in result["shape"]), f"{result['n_weights']:,}")
-        label = widths[run] if name == "filters" else result["label"]
-        rows.append((label, *about, *(told(result, part, rng) for part in parts)))
-    return Table(name, TITLES[name], ("Trained on", "px", "weights", *parts.values()), tuple(rows))
-
-
-def feature_table(results: dict[str, dict[str, Any]]) -> Table:
-    """Merged features and sizes."""
-    rows = []
-    for name in ("half", "half-2", "full", "full-2", "quarter-pixels", "half-pixels", "all-pixels"):
-        if name not in results:
+    for name in names:
+        if not (results := runs.get(name)):
             continue
-        features = results[name]["features"]
-        found, merged = sum(features["found"]), sum(features["merged"])
-        area = features["area"] or [float("nan")]
-        asymmetry = f"{100 * np.mean(features['asymmetry']):.1f}" if features["asymmetry"] else "0, by construction"
+        first = next(iter(results.values()))
+        about = (" x ".join(str(n) for n in first["shape"]), f"{first['n_weights']:,}")
+        alone = ", ".join(
+            f"{pooled(counts_of({seed: result}, 'test'), middle()):.3f}" for seed, result in results.items()
+        )
+        rows.append((label_of(name, group), *about, *(told(results, part, rng) for part in parts), alone))
+    return Table(group, title, ("Trained on", "px", "weights", *parts.values(), "test, each seed"), tuple(rows))
+
+
+def feature_table(runs: dict[str, Results]) -> Table:
+    """Merged features and sizes; the counts of all seeds added up."""
+    rows = []
+    for group, name in (
+        ("halves", "half-pixels"), ("halves", "full"), ("pixels", "quarter-pixels"), ("pixels", "all-pixels"),
+    ):  # fmt: skip
+        if not (results := runs.get(name)):
+            continue
+        kept = {
+            what: np.concatenate([result["features"][what] for result in results.values()])
+            for what in ("found", "merged", "area", "asymmetry")
+        }
+        found, merged = kept["found"].sum(), kept["merged"].sum()
+        area = kept["area"] if len(kept["area"]) else np.array([np.nan])
+        asymmetry = f"{100 * kept['asymmetry'].mean():.1f}" if len(kept["asymmetry"]) else "0, by construction"
         rows.append(
             (
-                results[name]["label"],
-                f"{found}",
+                label_of(name, group),
+                f"{found / len(results):.0f}",
                 f"{100 * merged / max(found, 1):.1f} ± {100 * np.sqrt(max(merged, 1)) / max(found, 1):.1f}",
                 f"{np.median(area):.2f}",
                 f"{np.quantile(area, 0.25):.2f} to {np.quantile(area, 0.75):.2f}",
@@ -354,36 +375,35 @@ def feature_table(results: dict[str, dict[str, Any]]) -> Table:
     return Table("features", "Features on the test set, probability above 0.5", columns, tuple(rows))
 
 
-def threshold_table(results: dict[str, dict[str, Any]]) -> Table:
+def threshold_table(runs: dict[str, Results]) -> Table:
     """Dice over the threshold."""
     wanted = (0.1, 0.3, 0.5, 0.7, 0.9)
     places = [int(np.abs(THRESHOLDS - t).argmin()) for t in wanted]
     rows = []
-    for result in results.values():
-        counts = np.array(result["parts"]["test"], float)
-        own = np.array(result["parts"]["validation"], float)
+    for name, results in runs.items():
+        counts, own = counts_of(results, "test"), counts_of(results, "validation")
         best = int(np.argmax([pooled(own, place) for place in range(len(THRESHOLDS))]))
         dice = [f"{pooled(counts, place):.3f}" for place in places]
-        rows.append((result["label"], *dice, f"{THRESHOLDS[best]:.2f}", f"{pooled(counts, best):.3f}"))
+        rows.append((label_of(name, ""), *dice, f"{THRESHOLDS[best]:.2f}", f"{pooled(counts, best):.3f}"))
     columns = ("Trained on", *(f"test Dice at {t:g}" for t in wanted), "best on validation", "test Dice there")
     return Table("threshold", "Threshold on the probability", columns, tuple(rows))
 
 
-def draw_pictures(results: dict[str, dict[str, Any]], folder: Path) -> None:
+def draw_pictures(runs: dict[str, Results], folder: Path) -> None:
     """Threshold sweep and distribution of Dice, one picture."""
     from matplotlib.figure import Figure
 
     from fringemap.report.rendering import house_style, to_png
     from fringemap.report.style import style_of
 
-    shown = [name for name in ("images-500", "images-1968", "sources-1968", "half", "full") if name in results]
+    shown = [name for name in ("images-500", "images-1968", "sources-1968", "half-pixels", "full") if name in runs]
     with house_style():
         figure = Figure(figsize=(7.0, 3.0), dpi=150, layout="constrained")
         left, right = figure.subplots(1, 2)
         for order, name in enumerate(shown):
-            style, counts = style_of(order), np.array(results[name]["parts"]["test"], float)
+            style, counts = style_of(order), counts_of(runs[name], "test")
             sweep = [pooled(counts, place) for place in range(len(THRESHOLDS))]
-            left.plot(THRESHOLDS, sweep, color=style.colour, label=results[name]["label"])
+            left.plot(THRESHOLDS, sweep, color=style.colour, label=label_of(name, "halves"))
             dice = np.sort(dice_at(counts, middle()))
             dice = dice[np.isfinite(dice)]
             right.step(dice, np.arange(1, len(dice) + 1) / len(dice), color=style.colour)
@@ -402,6 +422,7 @@ def main() -> None:
     """Carry out the runs that are missing, and renew the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="folder for samples and results")
+    parser.add_argument("--seed", type=int, default=1, help="of the networks; the samples are the same")
     parser.add_argument("--only", choices=[run.name for run in RUNS], action="append", help="this run alone")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after this time")
     parser.add_argument("--page", type=Path, help="page whose tables are renewed")
@@ -409,19 +430,20 @@ def main() -> None:
     began, folder = time.monotonic(), arguments.work / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     for run in RUNS:
-        path = folder / f"{run.name}.json"
+        path = folder / f"{run.name}-{arguments.seed}.json"
         if path.exists() or (arguments.only and run.name not in arguments.only):
             continue
         if time.monotonic() - began > 60 * arguments.minutes:
             break
-        result = carry_out(run, arguments.work)
+        result = carry_out(run, arguments.work, seed=arguments.seed)
         path.write_text(json.dumps(result))
-        print(f"{run.name}: {told(result, 'test', np.random.default_rng(5))}, {result['seconds']:.0f} s", flush=True)
-    results = {run.name: json.loads(p.read_text()) for run in RUNS if (p := folder / f"{run.name}.json").exists()}
-    if arguments.page and results:
-        page = fill_page(arguments.page.read_text(encoding="utf-8"), tables_of(results))
+        dice = told({arguments.seed: result}, "test", np.random.default_rng(5))
+        print(f"{path.stem}: {dice}, {result['seconds']:.0f} s", flush=True)
+    runs = {run.name: results for run in RUNS if (results := results_in(folder, run.name))}
+    if arguments.page and runs:
+        page = fill_page(arguments.page.read_text(encoding="utf-8"), tables_of(runs))
         arguments.page.write_text(page, encoding="utf-8")
-        draw_pictures(results, arguments.page.parent / "pictures")
+        draw_pictures(runs, arguments.page.parent / "pictures")
 
 
 if __name__ == "__main__":

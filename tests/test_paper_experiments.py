@@ -62,18 +62,28 @@ def test_dice_over_all_pixels_and_its_interval():
     assert paper_experiments.interval(counts, 3, np.random.default_rng(0)) == pytest.approx((18 / 24, 18 / 24))
 
 
-def test_a_small_run_trains_measures_and_fills_all_tables(tmp_path, monkeypatch):
+def test_small_runs_train_measure_and_fill_all_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(paper_experiments, "N", {"train": 3, "validation": 2, "test": 2})
     monkeypatch.setattr(paper_experiments, "SIDE", 256)
-    results = {}
-    for name in ("images-500", "full"):
+    runs: dict[str, dict] = {}
+    for name, seed in (("images-500", 1), ("images-500", 2), ("full", 1)):
         run = next(run for run in paper_experiments.RUNS if run.name == name)
         small = replace(run, n_sources=3, n_augmented=10 if run.n_augmented else 0, n_seen=8, base_width=1)
-        results[name] = paper_experiments.carry_out(small, tmp_path)
-    assert len(results["images-500"]["parts"]["own validation"]) == 1
-    tables = {table.name: table for table in paper_experiments.tables_of(results)}
+        runs.setdefault(name, {})[seed] = paper_experiments.carry_out(small, tmp_path, seed=seed)
+    assert len(runs["images-500"][2]["parts"]["own validation"]) == 1
+    tables = {table.name: table for table in paper_experiments.tables_of(runs)}
     assert len(tables["images"].rows) == len(tables["halves"].rows) == 1
+    assert tables["images"].rows[0][-1].count(",") == 1
     assert len(tables["threshold"].rows) == 2
     assert all(len(row) == len(table.columns) for table in tables.values() for row in table.rows)
-    paper_experiments.draw_pictures(results, tmp_path)
+    paper_experiments.draw_pictures(runs, tmp_path)
     assert (tmp_path / "experiments.png").stat().st_size > 5000
+
+
+def test_the_networks_of_all_seeds_are_measured_together_frame_by_frame():
+    weak, good = (np.full((4, len(paper_experiments.THRESHOLDS), 3), (10, 10, both)) for both in (5, 9))
+    runs = {1: {"parts": {"test": weak.tolist()}}, 2: {"parts": {"test": good.tolist()}}}
+    counts = paper_experiments.counts_of(runs, "test")
+    assert counts.shape == weak.shape
+    assert paper_experiments.pooled(counts, 0) == pytest.approx(0.7)
+    assert paper_experiments.told(runs, "validation", np.random.default_rng(0)) == "–"

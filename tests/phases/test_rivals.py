@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fringemap.phases import compute_reflections, load_structure
 from fringemap.phases.cases import Cases
 from fringemap.phases.distortion import (
     Distortion,
@@ -16,9 +17,10 @@ from fringemap.phases.observed import observe
 from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.posterior import Problem, judge_grains, seek_grains
 from fringemap.phases.prepared import prepare
-from fringemap.phases.rivals import FREE, weigh_rivals
+from fringemap.phases.rivals import FREE, find_rivals, weigh_rivals
 from fringemap.phases.search import Given, overlaps
 from fringemap.phases.sets import GrainSet
+from fringemap.phases.zones import one_of_all
 from made_crystals import make_reflections, make_spots, project
 
 SI_110 = [(1, -1, 1), (1, -1, -1), (0, 0, 2), (2, -2, 0), (1, -1, 3)]
@@ -113,7 +115,8 @@ def test_a_set_tells_which_of_its_grains_explains_most_of_some_spots():
 def test_a_phase_that_is_surely_there_has_no_siblings_that_it_may_be_instead(two_grains):
     silicon = _number("Si")
     for certain in ((), (silicon,)):
-        rivals = weigh_rivals(_sought(two_grains, certain=certain).sets, REFERENCES)
+        sets = _sought(two_grains, certain=certain).sets
+        rivals = weigh_rivals(sets, find_rivals(sets[0]), REFERENCES)
         assert np.isneginf(rivals.siblings).tolist() == [bool(certain)] * 2
         assert rivals.is_cubic.all()
 
@@ -124,3 +127,36 @@ def _sought(g, *, sigma=0.01, certain=()):
 
 def _number(name):
     return [reflections.phase for reflections in REFERENCES].index(name)
+
+
+def test_a_pattern_that_several_zones_of_a_phase_fit_leaves_the_zone_open():
+    titanate = compute_reflections(load_structure("BaTiO3"), d_min_angstrom=0.9, min_intensity_percent=0.0)
+    nearly_square = np.array([(1, 0), (0, 1), (1, 1), (1, -1), (2, 0), (0, 2)]) / titanate.structure.cell[0]
+    problem = Problem(make_spots(nearly_square), (titanate, *REFERENCES), priors=distortion_priors(0.01), n_decoys=2)
+    grain = judge_grains(seek_grains(problem)).grains[0]
+    assert grain.reference == 0
+    assert {grain.zone_axis, *(axis for axis, _ in grain.rival_zones)} == {(0, 0, 1), (0, 1, 0)}
+    assert 0.3 < grain.zone_probability < 0.9
+    assert grain.zone_probability + sum(share for _, share in grain.rival_zones) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_zone_is_sure_where_no_other_of_its_phase_fits(two_grains):
+    problem = Problem(make_spots(two_grains), REFERENCES, priors=distortion_priors(0.01), n_decoys=2)
+    grains = judge_grains(seek_grains(problem)).grains
+    assert [grain.rival_zones for grain in grains] == [(), ()]
+    assert all(grain.zone_probability > 0.95 for grain in grains)
+
+
+def test_an_unlisted_lattice_has_no_zone():
+    net = [(0.21, 0.0), (0.03, 0.27), (0.24, 0.27), (0.18, -0.27), (0.42, 0.0), (0.06, 0.54)]
+    grains = judge_grains(_sought(np.array(net))).grains
+    assert grains
+    assert all(not grain.is_listed and np.isnan(grain.zone_probability) for grain in grains)
+
+
+def test_axes_of_one_pattern_and_its_mirror_image_have_one_name():
+    carbonate, silicon = (load_structure(name) for name in ("Li2CO3", "Si"))
+    assert one_of_all(silicon, np.array([0, -1, 1])) == one_of_all(silicon, np.array([1, 1, 0])) == (0, 1, 1)
+    first, *others = (one_of_all(carbonate, np.array(axis)) for axis in ([1, 2, 3], [-1, -2, -3], [1, -2, 3]))
+    assert others == [first, first]
+    assert one_of_all(carbonate, np.array([1, 2, -3])) != first

@@ -92,6 +92,8 @@ def _evidence(planes):
             d_mean_angstrom=float(np.mean([planes[i][2] for i in rows])),
             match_percent=99.9,
             zone_axis=(1, 0, -1) if len(rows) > 1 else None,
+            zone_probability=0.7 if len(rows) > 1 else float("nan"),
+            rival_zones=((0, 0, 1), (1, 1, 2)) if len(rows) > 1 else (),
             probability=0.998 - 0.1 * k,
             q_value=0.001 * (k + 1),
             flags=Flag.SINGLE_SPOT | Flag.AMBIGUOUS if name == "Li" else Flag.NONE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,26 @@ def test_spots_and_match_come_back_as_they_were(run: Path, result: FrameResult) 
         (one.phase, one.spots, one.zone_axis) for one in result.match.phases
     ]
     assert found.scale.pixel_size_angstrom == pytest.approx(result.scale.pixel_size_angstrom)
+
+
+def test_how_sure_a_zone_is_comes_back_and_older_runs_that_do_not_say_are_read(
+    tmp_path: Path, result: FrameResult
+) -> None:
+    open_zone = dataclasses.replace(result.match.phases[0], zone_probability=0.6, rival_zones=((0, 0, 1), (1, 1, 2)))
+    match = dataclasses.replace(result.match, phases=(open_zone,))
+    with write_identified(tmp_path / IDENTIFIED_NAME) as append:
+        append(dataclasses.replace(result, match=match))
+    (found,) = read_identified(tmp_path).match.phases
+    assert (found.zone_probability, found.rival_zones) == (0.6, ((0, 0, 1), (1, 1, 2)))
+    path = tmp_path / IDENTIFIED_NAME
+    text = path.read_text(encoding="utf-8")
+    said = '"zone_probability":0.6,"rival_zones":[[0,0,1],[1,1,2]],'
+    assert said in text
+    path.write_text(text.replace(said, ""), encoding="utf-8")
+    (older,) = read_identified(tmp_path).match.phases
+    assert math.isnan(older.zone_probability)
+    assert older.rival_zones == ()
+    assert older.zone_axis == open_zone.zone_axis
 
 
 def test_several_frames_are_told_apart(tmp_path: Path, result: FrameResult) -> None:

@@ -31,8 +31,9 @@ CONTRACT = {
     "spots": "frame, time_s, spot, gx_per_nm, gy_per_nm, g_per_nm, d_angstrom, d_sigma_angstrom, angle_deg, amplitude,"
     " snr, width_per_nm, score, phase, hkl, d_reference_angstrom, deviation_percent, match_percent, probability,"
     " rivals, flags",
-    "phases": "frame, time_s, phase, probability, q_value, zone_axis, n_spots, d_mean_angstrom, match_percent,"
-    " intensity, intensity_sigma, area_fraction, area_sigma, scale, scale_sigma_percent, flags",
+    "phases": "frame, time_s, phase, probability, q_value, zone_axis, zone_probability, rival_zones, n_spots,"
+    " d_mean_angstrom, match_percent, intensity, intensity_sigma, area_fraction, area_sigma, scale,"
+    " scale_sigma_percent, flags",
     "profile": "frame, g_per_nm, d_angstrom, intensity, background",
 }
 WRITERS = {"spots": write_spots_csv, "phases": write_phases_csv, "profile": write_profile_csv}
@@ -104,6 +105,7 @@ def test_phases_hold_area_and_evidence_and_the_calibration_where_no_scale_was_fi
     rows = write(write_phases_csv, tmp_path / "phases.csv", result)
     assert [row["phase"] for row in rows] == ["Li2O", "LiF", "Li2CO3", "Li", "unknown"]
     assert rows[0]["zone_axis"] == "[1 0 -1]"
+    assert (rows[0]["zone_probability"], rows[0]["rival_zones"]) == ("0.7", "[0 0 1]; [1 1 2]")
     assert rows[0]["n_spots"] == "3"
     assert float(rows[0]["area_fraction"]) == pytest.approx(result.maps[0].area_fraction, rel=1e-8)
     assert float(rows[0]["scale_sigma_percent"]) == pytest.approx(2.5)
@@ -116,8 +118,8 @@ def test_a_phase_with_its_own_scale_states_its_own_error():
     evidence = dataclasses.replace(result.match.phases[0], scale=1.012, scale_sigma=0.003)
     result = dataclasses.replace(result, match=Match(result.match.spots, (evidence,)), maps=())
     (row,) = phase_rows(result)
-    assert row[13:15] == (1.012, pytest.approx(0.3))
-    assert row[9:13] == (None, None, None, None)
+    assert row[15:17] == (1.012, pytest.approx(0.3))
+    assert row[11:15] == (None, None, None, None)
 
 
 def test_frames_follow_each_other_in_the_order_of_the_series(tmp_path):

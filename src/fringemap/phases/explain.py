@@ -153,9 +153,12 @@ def _evidence(row: int, spot: SpotMatch, match: Match) -> str:
 
 
 def _fit(evidence: PhaseEvidence) -> list[str]:
-    zone = evidence.zone_axis
+    zones = [
+        f"[{' '.join(str(index) for index in zone)}]" for zone in (evidence.zone_axis, *evidence.rival_zones) if zone
+    ]
+    sure = f" ({evidence.zone_probability:.2f}), or {', '.join(zones[1:])}" if len(zones) > 1 else ""
     return [
-        *([f"zone [{' '.join(str(index) for index in zone)}]"] if zone is not None else []),
+        *([f"zone {zones[0]}{sure}"] if zones else []),
         f"pixel size off by {100 * (evidence.scale - 1):+.2f} %",
     ]
 

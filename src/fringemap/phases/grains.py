@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 UNLISTED = -1
 """In place of a reference: a lattice that no phase of the list explains as well."""
 
-Name = tuple[int, "tuple[int, int, int] | None", tuple[int, ...], tuple[tuple[int, int, int], ...]]
+Axis = tuple[int, int, int]
+"""[uvw]."""
+
+Name = tuple[int, "Axis | None", tuple[int, ...], tuple[tuple[int, int, int], ...]]
 """Reference, zone axis, spots and hkl."""
 
 
@@ -26,7 +29,7 @@ class Grain:
 
     reference: int
     """``UNLISTED``: none of the list."""
-    zone_axis: tuple[int, int, int] | None
+    zone_axis: Axis | None
     spots: tuple[int, ...]
     hkl: tuple[tuple[int, int, int], ...]
     """Of each spot, with the sign that the spot's direction demands."""
@@ -40,6 +43,10 @@ class Grain:
     """What it says about scale and ellipse."""
     probabilities: FloatArray = field(default_factory=lambda: np.empty(0))
     """That each reference explains its spots; what is missing to 1 is unknown; (n_references,)."""
+    zone_probability: float = math.nan
+    """That it is this zone, if the phase is right."""
+    rival_zones: tuple[tuple[Axis, float], ...] = ()
+    """Other zones of the phase that may be it instead, with their probabilities, the likeliest first."""
 
     @property
     def is_listed(self) -> bool:

@@ -15,6 +15,7 @@ from fringemap.phases.grains import UNLISTED
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import SECOND_ORDER
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
+from fringemap.phases.rivals import RIVAL_ODDS
 from fringemap.phases.search import FEWEST_REAL
 from fringemap.phases.zones import SHOWN_WEAK
 from fringemap.records import UNKNOWN, Candidate, Flag, Match, PhaseEvidence, SpotMatch
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from fringemap.phases.posterior import Explanation
     from fringemap.records import FloatArray, IntArray, Reflections, Scale, Spots
     from fringemap.settings import PhaseSettings
-
-RIVAL_ODDS = 10.0
-"""A rival is reported if the best is not more than this many times as probable."""
 
 SINGLES_EXPECTED = 1.0
 """Grains that show a single spot, expected of a phase that is in a frame that does not tell otherwise."""
@@ -152,8 +150,10 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
     close = [int(r) for r in np.argsort(-probabilities, kind="stable") if probabilities[r] * RIVAL_ODDS >= own]
     rivals = [reference for reference in close if reference != grain.reference]
     assert grain.zone_axis is not None  # only unlisted lattices have none
-    axis = " ".join(str(index) for index in grain.zone_axis)
-    story = f"{len(grain.spots)} spots fit {phase} [{axis}]"
+    story = f"{len(grain.spots)} spots fit {phase} {_axis(grain.zone_axis)}"
+    if grain.rival_zones:
+        story += f" ({grain.zone_probability:.2f} if it is {phase}), or "
+        story += ", ".join(f"{_axis(axis)} ({share:.2f})" for axis, share in grain.rival_zones)
     if rivals:
         story += "; within 10:1 also " + ", ".join(
             f"{frame.references[r].phase} ({probabilities[r]:.2f})" for r in rivals
@@ -172,6 +172,10 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
         else:
             matches.append(SpotMatch(None, (best, *others), 1.0 - own, flags | extra, story))
     return matches
+
+
+def _axis(uvw: Sequence[int]) -> str:
+    return f"[{' '.join(str(index) for index in uvw)}]"
 
 
 def _of_group(together: float, n_phases: int, false_names: float) -> str:
@@ -356,6 +360,8 @@ def _candidate_phase(frame: _Frame, number: int, probability: float, grain: Grai
         spots=own.spots,
         d_mean_angstrom=float(frame.spots.d_spacing[list(own.spots)].mean()),
         zone_axis=own.zone_axis if known else None,
+        zone_probability=own.zone_probability if known else math.nan,
+        rival_zones=tuple(axis for axis, _ in own.rival_zones) if known else (),
         rotation=_rotation(frame, own) if known else float("nan"),
         probability=probability,
         q_value=1.0 - probability,
@@ -390,6 +396,8 @@ def _summarise(
         d_mean_angstrom=float(frame.spots.d_spacing[list(members)].mean()),
         match_percent=100.0 - float(np.mean(deviation)),
         zone_axis=grains[0].zone_axis if grains else None,
+        zone_probability=grains[0].zone_probability if grains else math.nan,
+        rival_zones=tuple(axis for axis, _ in grains[0].rival_zones) if grains else (),
         rotation=_rotation(frame, grains[0]) if grains else float("nan"),
         probability=1.0 - errors[number] if grains else best_single,
         q_value=q_values[number] if grains else 1.0 - best_single,

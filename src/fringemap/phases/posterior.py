@@ -25,7 +25,7 @@ from fringemap.phases.judging import probabilities
 from fringemap.phases.observed import observe, take
 from fringemap.phases.pairs import fit_pairs, make_pairs
 from fringemap.phases.prepared import prepare
-from fringemap.phases.rivals import FREE, weigh_rivals
+from fringemap.phases.rivals import FREE, find_rivals, weigh_rivals, weigh_zones
 from fringemap.phases.search import Search
 from fringemap.phases.sets import explore
 from fringemap.phases.unlisted import find_lattices
@@ -221,9 +221,14 @@ def judge_grains(sought: Sought) -> Explanation:
         prior = problem.priors[0][1]
         return Explanation((), prior, prior, sought.log_null, problem.certain, rings=problem.prepared.rings)
     leaders = {one.reference: one for one in _leaders(sets[::-1])}
-    judged = probabilities(weigh_rivals(sets, problem.references)) if sought.grains else ()
+    found = find_rivals(sets[0])
+    judged = probabilities(weigh_rivals(sets, found, problem.references)) if sought.grains else ()
+    zones = weigh_zones(sets[0], found, problem.references)
     return Explanation(
-        grains=tuple(replace(one, probabilities=shares) for one, shares in zip(sought.grains, judged, strict=True)),
+        grains=tuple(
+            replace(one, probabilities=shares, zone_probability=zone.own, rival_zones=zone.others)
+            for one, shares, zone in zip(sought.grains, judged, zones, strict=True)
+        ),
         prior=sets[0].search.prior,
         distortion=sets[0].distortion,
         log_null=sought.log_null,

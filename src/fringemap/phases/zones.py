@@ -189,6 +189,22 @@ def standard_zone(structure: Structure, uvw: IntArray, hkl: IntArray) -> tuple[I
     return axes[order[0]], hkl @ rotations[order[0]]
 
 
+def one_of_all(structure: Structure, uvw: IntArray) -> tuple[int, int, int]:
+    """Choose one zone axis of all that show the same pattern or its mirror image.
+
+    Parameters
+    ----------
+    structure
+        Its symmetry matters.
+    uvw
+        (3,).
+    """
+    none = np.empty((0, 3), np.int64)
+    both = [standard_zone(structure, sign * uvw, none)[0].tolist() for sign in (1, -1)]
+    u, v, w = min(both, key=lambda axis: (sum(index < 0 for index in axis), axis))
+    return u, v, w
+
+
 def _with_metric(table: ZoneTable, cell: Cell) -> ZoneTable:
     """Fill in the lengths and angles; order each seed by |g|, fold it to an acute angle, add near-ties both ways."""
     reciprocal = reciprocal_basis(cell)

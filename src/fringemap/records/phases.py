@@ -115,6 +115,11 @@ class PhaseEvidence:
     match_percent: float = float("nan")
     """100 - mean |deviation| in percent."""
     zone_axis: tuple[int, int, int] | None = None
+    """[uvw] along the beam, of its best grain."""
+    zone_probability: float = float("nan")
+    """Of this zone, if the phase is there."""
+    rival_zones: tuple[tuple[int, int, int], ...] = ()
+    """Others that are at least a tenth as probable, the likeliest first."""
     rotation: float = float("nan")
     """In-plane rotation of the zone [rad]."""
     probability: float = float("nan")

@@ -235,9 +235,12 @@ def _candidate_from_plain(plain: list[Any]) -> Candidate:
 def _evidence_from_plain(plain: dict[str, Any]) -> PhaseEvidence:
     given: dict[str, Any] = {}
     for f in dataclasses.fields(PhaseEvidence):
-        value = plain[f.name]
+        # Older runs say nothing of how sure a zone is.
+        value = plain.get(f.name, f.default) if f.name in ("zone_probability", "rival_zones") else plain[f.name]
         if f.name == "flags":
             given[f.name] = Flag(value)
+        elif f.name == "rival_zones":
+            given[f.name] = tuple(tuple(axis) for axis in value)
         elif isinstance(value, list):
             given[f.name] = tuple(value)
         else:

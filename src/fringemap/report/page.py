@@ -284,7 +284,7 @@ def _phase_entry(evidence: PhaseEvidence, phase_map: PhaseMap | None, style: Pha
         "colour": style.colour,
         "probability": format_probability(evidence.probability),
         "q_value": format_number(evidence.q_value, 3),
-        "zone": evidence.zone_axis,
+        **_zone_entry(evidence),
         "n_spots": len(evidence.spots),
         "d_mean": format_number(evidence.d_mean_angstrom, 3),
         "match": format_number(evidence.match_percent, 2),
@@ -304,13 +304,21 @@ def _phase_entry(evidence: PhaseEvidence, phase_map: PhaseMap | None, style: Pha
     }
 
 
+def _zone_entry(evidence: PhaseEvidence) -> dict[str, Any]:
+    return {
+        "zone": evidence.zone_axis,
+        "zone_probability": format_probability(evidence.zone_probability),
+        "rival_zones": evidence.rival_zones,
+    }
+
+
 def candidate_entries(result: FrameResult) -> list[dict[str, Any]]:
     """Make the rows of the table of candidates: phases that may explain grains which got no name."""
     return [
         {
             "text": _phase_text(evidence.phase),
             "probability": format_probability(evidence.probability),
-            "zone": evidence.zone_axis,
+            **_zone_entry(evidence),
             "n_spots": len(evidence.spots),
             "spots": ", ".join(map(str, sorted(evidence.spots))),
             "scale": format_error(evidence.scale, evidence.scale_sigma),

@@ -51,6 +51,14 @@ def overlined_indices(indices: Iterable[int]) -> str:
     return gap.join("".join(digit + "\u0305" for digit in str(-i)) if i < 0 else str(i) for i in values)
 
 
+def format_zones(evidence: PhaseEvidence) -> str:
+    """Write the zone axis of a phase, and where it may be another how sure it is: ``[021] 0.61, or [121], [001]``."""
+    if evidence.zone_axis is None:
+        return "–"
+    own, *others = (f"[{overlined_indices(axis)}]" for axis in (evidence.zone_axis, *evidence.rival_zones))
+    return f"{own} {format_probability(evidence.zone_probability)}, or {', '.join(others)}" if others else own
+
+
 def format_formula(name: str) -> str:
     """Write the digits of a formula as subscripts: ``Li2CO3`` becomes ``Li₂CO₃``. Other names stay as they are."""
     if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+", name):

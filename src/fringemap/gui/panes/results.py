@@ -23,6 +23,7 @@ from fringemap.report.words import (
     format_formula,
     format_probability,
     format_rival,
+    format_zones,
     headline,
     overlined_indices,
 )
@@ -134,7 +135,7 @@ def _phase(evidence: PhaseEvidence, phase_map: PhaseMap | None, styles: Mapping[
         "probability": evidence.probability,
         "probability_text": format_probability(evidence.probability),
         "q_value": evidence.q_value,
-        "zone": evidence.zone_axis,
+        "zone_text": format_zones(evidence),
         "spots": evidence.spots,
         "d_mean": evidence.d_mean_angstrom,
         "match": evidence.match_percent,

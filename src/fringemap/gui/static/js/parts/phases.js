@@ -30,7 +30,7 @@ export function makePhases({ edit, phases, showCandidates }) {
   function card(phase) {
     const known = phase.name !== "unknown";
     const only = state.onlyPhase === phase.name;
-    const rows = known ? [["Probability", phase.probability_text], ["q (false names)", fixed(phase.q_value, 3)], ["Zone axis", phase.zone ? `[${phase.zone.join(" ").replaceAll("-", "−")}]` : "–"], ["Mean d", `${fixed(phase.d_mean, 3)} Å`], ["Match", `${fixed(phase.match, 2)} %`], ["Area", phase.area_text], ["Scale", phase.scale_text]] : [["Area", phase.area_text]];
+    const rows = known ? [["Probability", phase.probability_text], ["q (false names)", fixed(phase.q_value, 3)], ["Zone axis", phase.zone_text], ["Mean d", `${fixed(phase.d_mean, 3)} Å`], ["Match", `${fixed(phase.match, 2)} %`], ["Area", phase.area_text], ["Scale", phase.scale_text]] : [["Area", phase.area_text]];
     return h("article", { class: `card ${only ? "picked" : ""}`, style: { "--colour": phase.colour }, "data-phase": phase.name },
       h("div", { class: "row" },
         h("input", { type: "checkbox", checked: !state.hiddenPhases.has(phase.name), "aria-label": `Show ${phase.name}`, title: "Show on map, diffractogram and table", onchange: (event) => { const hidden = new Set(state.hiddenPhases); event.target.checked ? hidden.delete(phase.name) : hidden.add(phase.name); set({ hiddenPhases: hidden, onlyPhase: null }); } }),
