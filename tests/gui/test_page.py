@@ -232,6 +232,21 @@ def test_a_row_and_its_spot_choose_each_other_and_two_spots_show_angle_and_ratio
     assert state(tab, "selected") == []
 
 
+def test_a_click_begins_one_run_and_a_value_that_is_folded_away_is_told_to_be_wrong(visit: Callable[..., Any]) -> None:
+    tab = visit("lif.mrc")
+    posted: list[str] = []
+    tab.on("request", lambda asked: posted.append(asked.url) if asked.method == "POST" else None)
+    run(tab, phases="LiF, NaF")
+    wait_for_result(tab)
+    assert [url.removeprefix(f"{url.split('/api/')[0]}/api/") for url in posted] == ["runs"]
+    tab.evaluate("document.querySelector('#set-spots-min_grain_nm').value = '-3'")
+    tab.click("#tab-analysis-Analyse")
+    assert not tab.is_visible("#set-spots-min_grain_nm")
+    tab.click("button.main")
+    tab.wait_for_function("document.querySelector('#foot .message').textContent.includes('out of range')")
+    assert len(posted) == 2
+
+
 def test_phases_are_switched_and_laid_over(visit: Callable[..., Any], analysed: Page) -> None:
     tab = visit("lif.mrc")
     tab.wait_for_function("fringemap.state.result && fringemap.map.layers.size")

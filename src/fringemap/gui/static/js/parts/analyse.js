@@ -7,10 +7,11 @@ import { on, say, set, state, trying } from "../store.js";
 export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
   const fields = (await trying(() => ask("settings"))) || [];
   const inputs = new Map(fields.map((field) => [`${field.section}.${field.name}`, control(field)]));
-  const run = h("button", { class: "main", title: "Analyse the open file, or all that are ticked in the list (I)", onclick: () => start() }, "Run");
+  const run = h("button", { class: "main", title: "Analyse the open file, or all that are ticked in the list (I)" }, "Run");
   const status = h("div", { "aria-live": "polite" });
   const sensitivity = h("div");
-  const sheet = h("form", { class: "sheet", onsubmit: (event) => { event.preventDefault(); start(); } },
+  // The server says what is wrong with a value; a browser would say nothing of one that is folded away.
+  const sheet = h("form", { class: "sheet", novalidate: true, onsubmit: (event) => { event.preventDefault(); start(); } },
     h("div", { class: "row" }, run, h("div", { class: "grow cut", id: "run-on" })), status, sensitivity,
     h("h3", {}, "Settings"), fields.filter((f) => f.often).map(row),
     h("details", {}, h("summary", {}, "All settings"), sections(fields.filter((f) => !f.often))));
