@@ -130,6 +130,32 @@ def test_a_network_that_computes_something_else_here_is_refused(folder):
             use(load_model(str(folder)))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"image": {"shape": [2, 8, 4], "dtype": "<f2", "zlib_base64": "AAAA"}},
+        {"image": {"shape": [2, 8, 4], "dtype": "<f2", "zlib_base64": "A"}},
+        {"image": {"shape": [2, 8, 4], "dtype": "nothing", "zlib_base64": pack_array(np.zeros(64))["zlib_base64"]}},
+        {"image": {"shape": [2, 8, 4]}},
+        {"image": None},
+        {"logit": pack_array(np.zeros((4, 8), np.float32))},
+        {"tolerance_logit": None},
+    ],
+)
+def test_a_damaged_test_vector_is_named_as_such(folder, damage):
+    vectors = json.loads((folder / "model.json").read_text())["test_vectors"]
+    change(folder, test_vectors=[vectors[0] | damage])
+    for use in (check_model, lambda m: run_model(m, np.zeros((1, 2, 4, 4), np.float32))):
+        with pytest.raises(ModelError, match=r"model\.json has a damaged test vector .*; train one"):
+            use(load_model(str(folder)))
+
+
+def test_test_vectors_that_are_no_list_are_refused(folder):
+    change(folder, test_vectors=3)
+    with pytest.raises(ModelError, match="has a damaged test vector"):
+        check_model(load_model(str(folder)))
+
+
 def test_a_package_that_is_replaced_is_read_anew(folder):
     first = load_model(str(folder))
     assert load_model(str(folder)) is first

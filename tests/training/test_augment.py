@@ -160,6 +160,18 @@ def test_the_axis_is_found_however_many_mates_there_are(cols, margin, half):
         torch.testing.assert_close(whole, whole.flip(1, 2), atol=1e-3, rtol=1e-3)
 
 
+def test_a_network_that_sees_the_brightest_bin_only_has_its_patterns_augmented_alike():
+    image, label, weight = prepared(PLACES)
+    augment = make_augmentation("physical")
+    for seed in range(4):
+        of_all = augment(image, label, weight, seeded(seed))
+        of_one = augment(image[:1], label, weight, seeded(seed))
+        assert [part.shape for part in of_one] == [(1, *part.shape[1:]) for part in of_all]
+        torch.testing.assert_close(of_one[1:], of_all[1:])
+        on = (of_one[1] > 0) & (of_one[2] > 0)
+        assert of_one[0][on].max() > 5
+
+
 def test_an_unknown_augmentation_is_refused():
     with pytest.raises(SettingsError, match="physical, paper or none"):
         make_augmentation("other")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,9 @@ from fringemap.errors import ModelError, ReadError, SettingsError
 from fringemap.report.evaluation import COLUMNS, write_evaluation
 from fringemap.training.circles import Circles, write_circles
 from fringemap.training.evaluate import CLASSICAL, LOOSEST, count_pixels, evaluate, make_detectors
+from fringemap.training.labelled import load_labelled
 from fringemap.training.recipes import find_recipe
-from fringemap.training.sets import write_set
+from fringemap.training.sets import write_samples, write_set
 from fringemap.training.subjects import empty_subjects, open_subjects, read_recipe
 from fringemap.training.summary import evaluate_and_summarise, lines_through_spots, summarise
 from made_model import write_made_model
@@ -171,6 +173,38 @@ def test_circled_frames_are_judged_with_every_detector(tmp_path, model, rng):
     assert list(done.found) == [CLASSICAL, "made"]
     for found in done.found.values():
         assert found[0].verdict[0] == 1
+
+
+def test_a_set_of_circled_frames_holds_patterns_without_their_frames(tmp_path, model, rng):
+    np.save(tmp_path / "frame.npy", rng.normal(100, 10, (256, 256)).astype(np.float32))
+    write_circles(tmp_path / "frame.spots.json", Circles("frame.npy", 0.05, (4.0,), (3.0,), (0.2,), (False,)))
+    labelled = load_labelled(tmp_path)
+    write_samples(tmp_path / "set", iter(labelled), licence="none", shares={"test": 1.0})
+    subjects = open_subjects(tmp_path / "set")
+    assert not subjects.has_frames
+    assert subjects[0].seen is None
+    done = evaluate(subjects, make_detectors([str(model)]), false_spots=FALSE_SPOTS)
+    assert list(done.found) == ["made"]
+
+
+@pytest.mark.parametrize("kind", ["train", "rare"])
+def test_whoever_judges_on_what_was_trained_on_is_told_so(tmp_path, model, kind):
+    write_set(tmp_path / "set", find_recipe(kind, size=256), n=2, seed=4)
+    done = evaluate(open_subjects(tmp_path / "set", side="all"), make_detectors([str(model)]), false_spots=FALSE_SPOTS)
+    assert any("models that were trained on them know them" in remark for remark in done.remarks)
+
+
+def test_what_was_held_out_needs_no_such_remark(outcome):
+    assert not any("models that were trained on them" in remark for remark in outcome.remarks)
+
+
+def test_a_set_with_settings_of_another_version_is_named(drawn_set, tmp_path):
+    shutil.copytree(drawn_set, tmp_path / "other")
+    record = json.loads((tmp_path / "other" / "set.json").read_text())
+    record["settings"] = {"spots": {"no_such_setting": 1}}
+    (tmp_path / "other" / "set.json").write_text(json.dumps(record))
+    with pytest.raises(ReadError, match="of another version of fringemap"):
+        open_subjects(tmp_path / "other")
 
 
 def test_a_set_without_empty_frames_says_so_and_compares_at_the_stated_rate(tmp_path, model, rng):

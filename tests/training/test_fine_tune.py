@@ -174,6 +174,14 @@ def test_a_package_without_weights_says_that_it_cannot_be_trained_further(quick)
     assert not (quick / "new").exists()
 
 
+def test_damaged_weights_ask_for_another_package(quick):
+    base = write_trainable_model(quick / "base")
+    path = next(base.rglob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ModelError, match="is damaged; fetch the model"):
+        read_weights(load_model(str(base)))
+
+
 def test_weights_that_do_not_fit_are_named(quick):
     base = write_trainable_model(quick / "base")
     about = json.loads((base / "model.json").read_text())
@@ -208,3 +216,55 @@ def test_the_model_that_comes_with_fringemap_can_be_trained_on():
         with torch.inference_mode():
             got = network(torch.from_numpy(image)[None])[0, 0].numpy()
         np.testing.assert_allclose(got, wanted, atol=package.TOLERANCE)
+
+
+def test_what_a_model_was_trained_on_is_never_held_out_and_what_it_held_out_stays_so():
+    for n in range(2, 12):
+        first = [f"{k}.mrc" for k in range(n)]
+        sides = share_out(first)
+        held = {first[i] for i in sides.held_out}
+        for more in range(1, 6):
+            second = [*first, *(f"new {k}.mrc" for k in range(more))]
+            again = share_out(second, trained_on=set(first) - held, held_out=held)
+            held_again = {second[i] for i in again.held_out}
+            assert held <= held_again
+            assert not held_again & (set(first) - held)
+            assert {second[i] for i in again.training} - held_again
+
+
+def test_a_model_that_knows_all_labels_asks_for_more():
+    with pytest.raises(SettingsError, match="trained on all 2 labelled files: none is left"):
+        share_out(["a", "b"], trained_on={"a", "b", "c"})
+
+
+def test_a_second_lesson_holds_out_nothing_of_the_first(quick):
+    base, settings = write_trainable_model(quick / "base"), replace(QUICK, crops_per_sample=2)
+    first = fine_tune(base, Labels(LABELS.samples[:2]), quick / "first", settings=settings, n_drawn=0)
+    known = set(first.model.about["fine_tuned"]["sources"])
+    second = fine_tune(quick / "first", LABELS, quick / "second", settings=settings, n_drawn=0)
+    third = fine_tune(quick / "second", LABELS, quick / "third", settings=settings, n_drawn=0)
+    for lesson in (second, third):
+        assert not known & set(lesson.model.about["fine_tuned"]["held_out"])
+        known |= set(lesson.model.about["fine_tuned"]["sources"])
+
+
+def test_a_folder_with_other_things_in_it_is_refused_before_anything_is_trained(quick):
+    (quick / "mine").mkdir()
+    (quick / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(SettingsError, match="mine is taken; choose another folder"):
+        fine_tune(write_trainable_model(quick / "base"), LABELS, quick / "mine", settings=QUICK, n_drawn=0)
+    (quick / "empty").mkdir()
+    assert fine_tune(quick / "base", LABELS, quick / "empty", settings=QUICK, n_drawn=0).model.folder.name == "empty"
+
+
+def test_spots_near_the_axes_count_from_where_an_analysis_lists_them(tmp_path):
+    table = {"logit": [0.0, 40.0], "log10_false_per_megapixel": [4.0, 2.0]}
+    counts = {"n_false": 0, "n_patterns": 0, "n_megapixels": 0.0}
+    plain = load_model(str(write_made_model(tmp_path / "plain")))
+    strict = load_model(str(write_made_model(tmp_path / "strict", about={"calibration_near_axes": table | counts})))
+    bright = sample("a", [(8, 1), (30, 25)])
+    unmarked = replace(sample("a", [(30, 25)]), image=bright.image)
+    assert score_labels(plain, [unmarked], false_spots=0.05).n_false == 1
+    assert score_labels(strict, [unmarked], false_spots=0.05).n_false == 0
+    picture = replace(unmarked, meta={"source": "a", "kind": "mask"})
+    assert score_labels(strict, [picture], false_spots=0.05).n_false == 1

@@ -103,6 +103,21 @@ def test_a_circle_is_the_label_at_its_place(labelled_frame):
     np.testing.assert_array_equal(sample.spots.visible, [True, True, False])
 
 
+def test_a_circle_is_round_in_reciprocal_space_on_a_frame_that_is_oblong(tmp_path, rng):
+    frame = drawn_frame(rng, shape=(256, 512))
+    write_tif(tmp_path / "wide.tif", frame.image, pixel_size_angstrom=PIXEL)
+    circle = Circles("wide.tif", 0.05, gx=(4.0,), gy=(3.0,), radius=(0.8,), ignored=(False,))
+    write_circles(tmp_path / "wide.spots.json", circle)
+    sample = load_labelled(tmp_path)[0]
+    rows, cols = (np.flatnonzero(sample.label.any(axis=axis)) for axis in (1, 0))
+    rows = rows[rows > len(sample.label) // 2]
+    height, width = (np.ptp(found) + 1 for found in (rows, cols))
+    step = sample.meta["step_per_nm"]
+    assert step[0] > 1.5 * step[1]
+    assert height * step[0] == pytest.approx(1.6, abs=step[0])
+    assert width * step[1] == pytest.approx(1.6, abs=step[1])
+
+
 def test_the_sample_of_a_circled_frame_is_the_pattern_of_an_analysis(labelled_frame):
     settings = AnalysisSettings(spots=SpotSettings(d_min_angstrom=1.4))
     sample = load_labelled(labelled_frame / "grains.spots.json", settings=settings)[0]

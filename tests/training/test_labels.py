@@ -202,7 +202,7 @@ def test_a_visible_spot_wins_where_it_meets_an_ignored_one():
     spots = PatternSpots(
         np.array([20.0, 20.0]), np.array([20.0, 23.0]), np.array([5.0, 5.0]), np.full(2, 9.0), np.array([True, False])
     )
-    label, weight = paint_labels(spots, round_forms(spots.width), valid)
+    label, weight = paint_labels(spots, round_forms(spots.width, (1.0, 1.0)), valid)
     assert weight[20, 22] == 1
     assert weight[20, 24] == 0
     assert (weight[label > 0] == 1).all()

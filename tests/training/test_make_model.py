@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -17,7 +18,8 @@ from fringemap.spots.model import load_model
 from fringemap.training import make_model as making
 from fringemap.training import package
 from fringemap.training import tune as tuning
-from fringemap.training.make_model import Joined, draw_empty, make_model
+from fringemap.training.joined import Joined, open_sets
+from fringemap.training.make_model import draw_empty, make_model
 from fringemap.training.samples import Sample, no_spots
 from fringemap.training.sets import write_samples
 from fringemap.training.tune import tune
@@ -79,8 +81,24 @@ def test_sets_are_joined_and_a_set_that_is_not_there_is_named(made_set, tmp_path
 
 def test_a_set_without_a_validation_side_is_refused(tmp_path):
     write_samples(tmp_path / "test", samples(3), licence="none", shares={"test": 1.0})
-    with pytest.raises(SettingsError, match="nothing to train on"):
+    with pytest.raises(SettingsError, match="no sample to train on"):
         make_model([tmp_path / "test"], tmp_path / "out", network=NetworkSettings(), settings=SMALL)
+    write_samples(tmp_path / "rare", samples(3), licence="none", shares={"train": 1.0})
+    with pytest.raises(SettingsError, match="no sample to validate with"):
+        tune([tmp_path / "rare"], tmp_path / "search", settings=PAPER, base=SMALL)
+
+
+def test_sets_that_share_sources_across_their_sides_are_refused(made_set, tmp_path):
+    write_samples(tmp_path / "more", samples(29), licence="none", shares={"train": 0.75, "validation": 0.25})
+    with pytest.raises(SettingsError, match="validated with in another; draw one of them with another --seed"):
+        open_sets([made_set, tmp_path / "more"])
+    assert len(open_sets([made_set, made_set]).training) == 2 * len(open_sets([made_set]).training)
+
+
+def test_sets_are_told_from_others_of_any_size(made_set, tmp_path):
+    write_samples(tmp_path / "other", samples(13), licence="none", shares={"train": 0.75, "validation": 0.25})
+    same, other = (open_sets([folder]).fingerprint for folder in (made_set, tmp_path / "other"))
+    assert same == open_sets([made_set]).fingerprint != other
 
 
 def test_frames_drawn_as_empty_hold_no_spot():
@@ -125,9 +143,17 @@ def test_a_trial_that_was_cut_off_is_done_again(made_set, tmp_path, monkeypatch)
 
 
 def test_a_folder_with_a_search_over_another_space_is_refused(made_set, tmp_path):
-    tuning._open_study(tmp_path, PAPER)
-    with pytest.raises(SettingsError, match="holds a search over"):
+    tuning._open_study(tmp_path, PAPER, SMALL, open_sets([made_set]).fingerprint)
+    with pytest.raises(SettingsError, match="holds a search that differs in space, filters, epochs"):
         tune([made_set], tmp_path, settings=TuneSettings(space="own"), base=SMALL)
+    with pytest.raises(SettingsError, match="differs in samples_per_epoch"):
+        tune([made_set], tmp_path, settings=PAPER, base=replace(SMALL, samples_per_epoch=7))
+
+
+def test_a_search_does_not_go_on_with_other_sets(made_set, tmp_path):
+    tuning._open_study(tmp_path, PAPER, SMALL, "of other sets")
+    with pytest.raises(SettingsError, match="differs in sets"):
+        tune([made_set], tmp_path, settings=PAPER, base=SMALL)
 
 
 def test_the_own_space_gives_settings_that_make_sense(made_set):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from fringemap.settings import AnalysisSettings, SpotSettings
 from fringemap.spectrum import compute_diffractogram
 from fringemap.spots.pattern import make_pattern
 from fringemap.training import sets
+from fringemap.training.circles import Circles, write_circles
 from fringemap.training.drawing import draw_frame, draw_sample, draw_samples
 from fringemap.training.recipes import RECIPES, find_recipe
 from fringemap.training.samples import Sample, no_spots
 from fringemap.training.sets import open_set, write_samples, write_set
-from fringemap.training.shards import split_sources
+from fringemap.training.shards import index_shard, read_sample, split_sources, write_record, write_shard
 
 SMALL = replace(find_recipe("train", size=256), least_field_nm=3.0)
 
@@ -182,6 +184,16 @@ def test_an_unknown_kind_and_a_tiny_size_are_refused():
         find_recipe("train", size=64)
 
 
+def test_frames_too_small_for_the_pixels_of_a_kind_are_refused_with_the_least_size_that_works():
+    for size in (100, 128, 190):
+        with pytest.raises(SettingsError, match=rf"{size} px are too small .* kind test; take 191 px or more"):
+            find_recipe("test", size=size)
+    for kind, least in (("train", 128), ("rare", 128), ("test", 191)):
+        recipe = find_recipe(kind, size=least)
+        for index in range(4):
+            assert draw_frame(recipe, seed=1, index=index)[0].image.shape == (least, least)
+
+
 def test_no_source_is_on_two_sides(tmp_path):
     # Ten versions of each frame, as augmentation on disk would make them.
     samples = [made_sample(f"frame {i % 30}", value=i) for i in range(300)]
@@ -246,9 +258,36 @@ def test_a_damaged_or_missing_set_is_a_clear_error(tmp_path, small_set):
     damaged[0]
     with pytest.raises(ReadError, match="cannot be read"):
         damaged[5]
-    (copy / "set.json").write_text("{")
-    with pytest.raises(ReadError, match="cannot be read"):
-        open_set(copy)
+    for content in ("{", "null", "[]", '[["format", 2]]', "3"):
+        (copy / "set.json").write_text(content)
+        with pytest.raises(ReadError, match=r"set\.json cannot be read"):
+            open_set(copy)
+
+
+@pytest.mark.parametrize("name", ["shard-00000.npz", "set.json", "a.spots.json"])
+def test_two_runs_that_write_the_same_file_at_once_do_not_harm_each_other(tmp_path, monkeypatch, name):
+    sample, path, take_place = made_sample("frame", value=3), tmp_path / name, Path.replace
+
+    def write():
+        if path.suffix == ".npz":
+            write_shard(path, 7, [sample])
+        elif path.name == "set.json":
+            write_record(tmp_path, {"n_samples": 1})
+        else:
+            write_circles(path, Circles("a.mrc", 0.02, (1.0,), (2.0,), (0.1,), (False,)))
+
+    def after_the_other_run(unfinished, target):
+        monkeypatch.setattr(Path, "replace", take_place)
+        write()
+        return take_place(unfinished, target)
+
+    write()
+    alone = bytes_of(tmp_path)
+    monkeypatch.setattr(Path, "replace", after_the_other_run)
+    write()
+    assert bytes_of(tmp_path) == alone
+    if path.suffix == ".npz":
+        assert_same(read_sample(index_shard(path), 7), sample)
 
 
 def test_nothing_to_write_and_no_sample_are_refused(tmp_path):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -83,3 +86,34 @@ def test_a_stroke_that_is_incomplete_is_named(tmp_path):
     path.write_text(path.read_text().replace('"gy_per_nm": [\n', '"gy_per_nm": [\n 3,'))
     with pytest.raises(ReadError, match="a stroke has 1 places along gx, 2 along gy"):
         read_circles(path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "1" + 400 * "0", '"nan"'])
+@pytest.mark.parametrize("place", ["pixel_size_nm", "frame_index", "spot", "radius", "stroke", "brush"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path, place, value):
+    path = tmp_path / "a.spots.json"
+    write_circles(path, Circles("a.mrc", 0.02, (1.0,), (2.0,), (0.1,), (False,), strokes=(stroke((1, 2)),)))
+    content = json.loads(path.read_text())
+    held, name = {
+        "spot": (content["spots"][0], "gx_per_nm"),
+        "radius": (content["spots"][0], "radius_per_nm"),
+        "stroke": (content["strokes"][0]["gy_per_nm"], 0),
+        "brush": (content["strokes"][0], "radius_per_nm"),
+    }.get(place, (content, place))
+    held[name] = "HERE"
+    path.write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.raises(ReadError, match=r"a label is incomplete or no number .*; correct or remove it"):
+        read_circles(path)
+
+
+def test_a_label_file_that_is_being_written_is_not_taken_for_labels(tmp_path, monkeypatch):
+    take_place, seen = Path.replace, []
+
+    def look_first(unfinished, target):
+        seen.append((len(list(tmp_path.iterdir())), list(tmp_path.glob("*.spots.json"))))
+        return take_place(unfinished, target)
+
+    monkeypatch.setattr(Path, "replace", look_first)
+    write_circles(tmp_path / "a.spots.json", Circles("a.mrc", 0.02, (), (), (), ()))
+    assert seen == [(1, [])]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.spots.json"]

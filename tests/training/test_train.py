@@ -8,7 +8,7 @@ import torch
 
 from fringemap.errors import ReadError, SettingsError
 from fringemap.settings import NetworkSettings, TrainSettings
-from fringemap.training.checkpoint import Progress, Round, read_tensors
+from fringemap.training.checkpoint import Progress, Round, load_checkpoint, read_tensors
 from fringemap.training.train import BEST, CHECKPOINT, learning_rate, train
 from made_samples import MadeSamples
 
@@ -104,6 +104,29 @@ def test_a_checkpoint_of_other_settings_is_refused_with_their_names(tmp_path):
     run(tmp_path, settings=TrainSettings(**{**vars(SETTINGS), "epochs": 1}))
     with pytest.raises(SettingsError, match=r"differs in loss, epochs"):
         run(tmp_path, settings=TrainSettings(**{**vars(SETTINGS), "loss": "dice"}), resume=True)
+
+
+def test_a_checkpoint_of_other_samples_is_refused(tmp_path):
+    run(tmp_path, fingerprint="one set")
+    with pytest.raises(SettingsError, match="differs in sets of samples"):
+        run(tmp_path, fingerprint="another", resume=True)
+
+
+def test_without_patterns_to_validate_with_nothing_is_trained(tmp_path):
+    with pytest.raises(SettingsError, match="to validate with"):
+        train(MadeSamples(3), [], network=NETWORK, settings=SETTINGS, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_average_stays_on_its_device(tmp_path):
+    trained = run(tmp_path)
+    tensors = {name: torch.zeros_like(value) for name, value in trained.network.state_dict().items()}
+    average, optimizer = dict(tensors), torch.optim.AdamW(trained.network.parameters())
+    recipe = read_tensors(tmp_path / CHECKPOINT)[1]["recipe"]
+    load_checkpoint(tmp_path / CHECKPOINT, network=trained.network, average=average, optimizer=optimizer, recipe=recipe)
+    # What is loaded is on the CPU; the tensors that were there, wherever they are, have its values.
+    assert all(average[name] is tensors[name] for name in tensors)
+    assert any(value.any() for value in average.values())
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -147,7 +147,7 @@ def tune_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs")] = False,
 ) -> None:
     """Search for good settings of network and training; the same line again goes on."""
-    _need_libraries()
+    _need_libraries("optuna")
     from fringemap.settings import TrainSettings, TuneSettings
     from fringemap.training.tune import tune
 
@@ -202,11 +202,11 @@ def _tell_model(model: Model) -> None:
     )
 
 
-def _need_libraries() -> None:
-    import importlib.util
+def _need_libraries(*more: str) -> None:
+    from fringemap.training.registry import HOW_TO_INSTALL, missing_libraries
 
-    if missing := [name for name in ("torch", "onnx", "optuna") if importlib.util.find_spec(name) is None]:
-        raise SettingsError(f"training needs {', '.join(missing)}; install them with pip install 'fringemap[train]'")
+    if missing := missing_libraries(*more):
+        raise SettingsError(f"training needs {', '.join(missing)}; install them with {HOW_TO_INSTALL}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

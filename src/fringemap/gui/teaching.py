@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import threading
 import time
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from fringemap.settings import AnalysisSettings
     from fringemap.training.registry import Card
 
-_NEEDED = ("torch", "onnx", "onnxscript", "safetensors")
-HOW_TO_INSTALL = "pip install 'fringemap[train]'"
 NAMES = ("epochs", "minutes", "empty_frames")
 """Settings of the training that the page may give."""
 _LEAST_SOURCES = 2
@@ -89,7 +86,9 @@ class Teaching:
             if self._standing.status == "running":
                 raise SettingsError("a fine-tuning is under way; wait for it or cancel it")
             if missing := self.missing():
-                raise SettingsError(f"fine-tuning needs {', '.join(missing)}; install them with {HOW_TO_INSTALL}")
+                raise SettingsError(
+                    f"fine-tuning needs {', '.join(missing)}; install them with {registry.HOW_TO_INSTALL}"
+                )
             base = self._base()
             self._require_labels()
             name = registry.free_name(self.models, _stem(base))
@@ -114,7 +113,7 @@ class Teaching:
 
     def missing(self) -> list[str]:
         """Libraries that fine-tuning needs and that are not installed."""
-        return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+        return registry.missing_libraries()
 
     def current_card(self) -> Card | None:
         """Card of the model in use; None if there is none."""
@@ -141,7 +140,7 @@ class Teaching:
             "labelled": labelled,
             "n_sources": len({row["source"] for row in labelled if "problem" not in row}),
             "missing": self.missing(),
-            "how_to_install": HOW_TO_INSTALL,
+            "how_to_install": registry.HOW_TO_INSTALL,
             "current": None if current is None else current.name,
             "can_roll_back": registry.can_roll_back(self.models),
             "models": [

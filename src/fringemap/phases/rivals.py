@@ -32,6 +32,9 @@ FREE = 0.06, 0.03
 RIVAL_ODDS = 10.0
 """A rival is reported if the best is not more than this many times as probable."""
 
+SMALLEST_SHARE = 0.005
+"""Of a zone that is looked at at all."""
+
 SIBLING_SIZES = 0.06
 """Spread of the cells of crystals that are built alike [relative]: spinels, rock salts, perovskites."""
 
@@ -102,10 +105,14 @@ def _zones_of(search: Search, grain: Grain, found: Found, of: Reflections) -> Zo
     best = np.full(len(number), -np.inf)
     np.maximum.at(best, place, log_odds[mine])
     share = np.exp(best - np.logaddexp.reduce(best, initial=-np.inf))
-    order = [i for i in np.argsort(-share, kind="stable") if share[i] * RIVAL_ODDS >= share.max()]
-    zones = {one_of_all(of.structure, search.index.uvw[number[i]]): float(share[i]) for i in order}
+    zones = {
+        one_of_all(of.structure, search.index.uvw[number[i]]): float(share[i])
+        for i in np.argsort(-share, kind="stable")
+        if share[i] > SMALLEST_SHARE
+    }
     own = zones.pop(one_of_all(of.structure, np.array(grain.zone_axis)), 0.0)
-    return Zones(own, tuple((axis, one) for axis, one in zones.items() if one * RIVAL_ODDS >= own))
+    least = max(own, share.max(initial=0.0)) / RIVAL_ODDS
+    return Zones(own, tuple((axis, one) for axis, one in zones.items() if one >= least))
 
 
 def weigh_rivals(sets: Sequence[GrainSet], found: Sequence[Found], references: Sequence[Reflections]) -> Rivals:

@@ -321,14 +321,28 @@ def _open_session(folder: Path, n_threads: int) -> InferenceSession:
 
 def _check_vectors(session: InferenceSession, folder: Path, vectors: Sequence[Mapping[str, Any]]) -> float:
     worst = 0.0
-    for vector in vectors:
-        image, wanted = (unpack_array(vector[part]).astype(np.float32) for part in ("image", "logit"))
+    for image, wanted, tolerance in _read_vectors(folder, vectors):
         got = session.run(None, {session.get_inputs()[0].name: image[None]})[0][0, 0]
         difference = float(np.abs(got - wanted).max())
-        if not difference <= vector["tolerance_logit"]:
+        if not difference <= tolerance:
             raise ModelError(
                 f"{folder} computes logits here that differ by {difference:.2g} from those where it was made, "
-                f"{vector['tolerance_logit']:g} are allowed; {_HELP}"
+                f"{tolerance:g} are allowed; {_HELP}"
             )
         worst = max(worst, difference)
     return worst
+
+
+def _read_vectors(folder: Path, vectors: Sequence[Mapping[str, Any]]) -> list[tuple[Image, Image, float]]:
+    """Picture, logits and tolerance of each test vector."""
+    try:
+        return [_read_vector(vector) for vector in vectors]
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / 'model.json'} has a damaged test vector ({error!r}); {_HELP}") from error
+
+
+def _read_vector(vector: Mapping[str, Any]) -> tuple[Image, Image, float]:
+    image, logit = (unpack_array(vector[part]).astype(np.float32) for part in ("image", "logit"))
+    if image.shape[1:] != logit.shape:
+        raise ValueError(f"its picture is {image.shape}, its logits are {logit.shape}")
+    return image, logit, float(vector["tolerance_logit"])

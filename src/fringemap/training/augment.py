@@ -228,8 +228,9 @@ def _vary(scores: Tensor, generator: torch.Generator, how: Physical) -> Tensor:
     gain, offset = 1 + how.contrast * _between(generator), how.offset * _between(generator)
     sigma = how.noise * _draw(generator)
     noise = torch.randn(scores.shape, generator=generator)
-    # Means of 5 x 5 bins go along with their neighbours, and so does the noise in them, the same over any background.
-    noise[1:] = functional.avg_pool2d(noise[1:2], 5, stride=1, padding=2, count_include_pad=True) * 5
+    if len(noise) > 1:
+        # Means of 5 x 5 bins go along with their neighbours; so does their noise, the same over any background.
+        noise[1:] = functional.avg_pool2d(noise[1:2], 5, stride=1, padding=2, count_include_pad=True) * 5
     # On the axis each pixel has its mate.
     middle = noise.shape[1] // 2
     noise[:, :middle, 0] = noise[:, middle + 1 :, 0].flip(1)

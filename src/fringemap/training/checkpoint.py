@@ -97,7 +97,8 @@ def load_checkpoint(
     tensors, about = read_tensors(path)
     _check_recipe(path, about["recipe"], recipe)
     network.load_state_dict(_part(tensors, "network."))
-    average.update(_part(tensors, "average."))
+    for name, value in _part(tensors, "average.").items():
+        average[name].copy_(value)  # in place: it may be on a GPU
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimizer.").items():
         number, key = name.split(".", 1)
@@ -106,10 +107,13 @@ def load_checkpoint(
     return Progress(about["epoch"], about["step"], [Round(**r) for r in about["history"]])
 
 
-def make_recipe(network: NetworkSettings, settings: TrainSettings, n_samples: Sequence[int]) -> dict[str, Any]:
-    """What a training's result depends on, as JSON holds it."""
+def make_recipe(
+    network: NetworkSettings, settings: TrainSettings, n_samples: Sequence[int], fingerprint: str
+) -> dict[str, Any]:
+    """What a training's result depends on, as JSON holds it; ``fingerprint`` tells its samples from others."""
     training = {name: value for name, value in dataclasses.asdict(settings).items() if name not in _FREE}
-    return {"network": dataclasses.asdict(network), "training": training, "n_samples": list(n_samples)}
+    samples = {"number of samples": list(n_samples), "sets of samples": fingerprint}
+    return {"network": dataclasses.asdict(network), "training": training, "samples": samples}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -139,11 +143,12 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _check_recipe(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differing = []
     for part, values in json.loads(json.dumps(wanted)).items():
-        if stored.get(part) == values:
-            continue
-        differing = [name for name in values if stored[part].get(name) != values[name]] if part != "n_samples" else []
-        what = ", ".join(differing) or "the number of samples"
+        known = stored.get(part, {})
+        differing += [name for name in {**values, **known} if known.get(name) != values.get(name)]
+    if differing:
         raise SettingsError(
-            f"{path} belongs to a training that differs in {what}; give the same, or start in another folder"
+            f"{path} belongs to a training that differs in {', '.join(differing)}; give the same, or start in another "
+            "folder"
         )

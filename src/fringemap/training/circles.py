@@ -17,11 +17,14 @@ the circles one after another: ``{"erases": false, "radius_per_nm": 0.05, "gx_pe
 from __future__ import annotations
 
 import json
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fringemap.errors import OutputError, ReadError
+from fringemap.errors import ReadError
+from fringemap.report.atomic import temporary_name, writing
 
 FORMAT = "fringemap spot labels"
 VERSION = 1
@@ -83,7 +86,7 @@ def read_circles(path: str | Path) -> Circles:
         raise ReadError(f"{path} holds no labels of version {VERSION}; write them with write_circles or in the browser")
     try:
         circles = _circles(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ReadError(f"{path}: a label is incomplete or no number ({error}); correct or remove it") from error
     radii = (*circles.radius, *(stroke.radius for stroke in circles.strokes))
     if circles.pixel_size_nm <= 0 or circles.frame_index < 0 or any(r <= 0 for r in radii):
@@ -119,26 +122,30 @@ def write_circles(path: str | Path, circles: Circles) -> None:
             for s in circles.strokes
         ]
     path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
+    # Its ending is another, so that nobody who looks for labels meanwhile takes it for some.
+    unfinished = temporary_name(path).with_suffix(".part")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     try:
-        unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+        with writing(path):
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def _circles(content: dict[str, Any]) -> Circles:
     spots = content["spots"]
-    columns = (tuple(float(s[name]) for s in spots) for name in ("gx_per_nm", "gy_per_nm", "radius_per_nm"))
+    columns = (tuple(_number(s[name]) for s in spots) for name in ("gx_per_nm", "gy_per_nm", "radius_per_nm"))
     gx, gy, radius = columns
     return Circles(
         frame=str(content["frame"]),
-        pixel_size_nm=float(content["pixel_size_nm"]),
+        pixel_size_nm=_number(content["pixel_size_nm"]),
         gx=gx,
         gy=gy,
         radius=radius,
         ignored=tuple(bool(s.get("ignored", False)) for s in spots),
-        frame_index=int(content.get("frame_index", 0)),
+        frame_index=int(_number(content.get("frame_index", 0))),
         licence=str(content.get("licence", "")),
         author=str(content.get("author", "")),
         strokes=tuple(_stroke(one) for one in content.get("strokes", ())),
@@ -146,7 +153,15 @@ def _circles(content: dict[str, Any]) -> Circles:
 
 
 def _stroke(content: dict[str, Any]) -> Stroke:
-    gx, gy = (tuple(float(x) for x in content[name]) for name in ("gx_per_nm", "gy_per_nm"))
+    gx, gy = (tuple(_number(x) for x in content[name]) for name in ("gx_per_nm", "gy_per_nm"))
     if len(gx) != len(gy):
         raise ValueError(f"a stroke has {len(gx)} places along gx, {len(gy)} along gy")
-    return Stroke(gx, gy, float(content["radius_per_nm"]), bool(content.get("erases", False)))
+    return Stroke(gx, gy, _number(content["radius_per_nm"]), bool(content.get("erases", False)))
+
+
+def _number(value: Any) -> float:
+    """A finite number; Python's JSON knows NaN and Infinity too."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not finite")
+    return number

@@ -313,9 +313,10 @@ def _painted(spots: Spots, subject: Subject, score: float, *, widest: float) -> 
     kept = spots.score >= score
     step, middle = subject.step, len(subject.sample.label) // 2
     row, col = spots.gy[kept] / step[0] + middle, spots.gx[kept] / step[1]
-    width = np.minimum(spots.width[kept], widest) / np.sqrt(step[0] * step[1])
-    listed = PatternSpots(row, col, width, np.full(len(row), np.nan), np.ones(len(row), bool))
-    label, _ = paint_labels(listed, round_forms(width), np.ones(subject.sample.label.shape, bool))
+    width = np.minimum(spots.width[kept], widest)
+    pixels = width / np.sqrt(step[0] * step[1])
+    listed = PatternSpots(row, col, pixels, np.full(len(row), np.nan), np.ones(len(row), bool))
+    label, _ = paint_labels(listed, round_forms(width, step), np.ones(subject.sample.label.shape, bool))
     mask: Mask = label > 0
     return mask
 
@@ -370,6 +371,6 @@ def _remarks(
         )
     if not any(len(fact.wanted_snr) for fact in facts):
         said.append("The set holds no spot that must be found: only false spots are counted.")
-    if subjects.recipe is not None and subjects.side in ("train", "all") and subjects.recipe.kind == "train":
+    if len(subjects.samples.split("train")):
         said.append("Samples of the training side are among these: models that were trained on them know them.")
     return tuple(said)

@@ -1,8 +1,8 @@
 """Train a model on with labels of a user's own frames, and see whether that made it better.
 
-The frames are shared out by their source. The held-out ones are never trained on and choose no round: they say what
-the model was worth before, and what it is worth after. Drawn patterns are mixed in, so that a handful of labels does
-not make a network forget all other specimens; a few more of them say whether it did.
+The frames are shared out by their source. The held-out ones are never trained on, now or in an earlier lesson, and
+choose no round: they say what the model was worth before, and what it is worth after. Drawn patterns are mixed in, so
+that a handful of labels does not make a network forget all other specimens; a few more of them say whether it did.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fringemap.errors import ModelError, SettingsError
+from fringemap.errors import ModelError, ReadError, SettingsError
 from fringemap.report.atomic import write_text, writing
 from fringemap.settings import NetworkSettings, SpotSettings, TrainSettings
 from fringemap.spots.model import load_model
@@ -24,11 +24,11 @@ from fringemap.training.make_model import WORK, draw_empty
 from fringemap.training.package import PackageInfo, write_package
 from fringemap.training.recipes import find_recipe
 from fringemap.training.registry import CARD, weights_of
-from fringemap.training.shards import split_sources
+from fringemap.training.shards import rank_sources
 from fringemap.training.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -55,7 +55,8 @@ FINE_TUNING = TrainSettings(
 LEAST_DRAWN = 24
 """Drawn patterns that are mixed in; as many as there are labels to train on where these are more."""
 _CHECKED = 16
-_DRAWN_SEED = 520_114_007
+# Of the patterns that are mixed in, and of those that say what is forgotten: these no lesson sees.
+_DRAWN_SEED, _CHECK_SEED = 520_114_007, 520_114_009
 _HELD_OUT_SHARE = 0.25
 # From so many sources on some are spared to choose the best round with.
 _FEW_SOURCES = 5
@@ -174,15 +175,18 @@ def fine_tune(
     Raises
     ------
     SettingsError
-        Fewer than two frames are labelled, the training or the held-out ones show no spot, or ``out`` is taken.
+        Fewer than two frames are labelled, the model was trained on all of them, the training or the held-out ones show
+        no spot, or ``out`` is taken.
     ModelError
         The package cannot be trained further.
     """
-    if (out / "model.json").exists():
-        raise SettingsError(f"{out} holds a model already; choose another folder")
+    out = out.resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        what = "holds a model already" if (out / "model.json").exists() else "is taken"
+        raise SettingsError(f"{out} {what}; choose another folder")
     model = load_model(str(base))
     network, weights = read_weights(model)
-    lesson = _prepare(labels, n_drawn, tell)
+    lesson = _prepare(model, labels, n_drawn, tell)
     before = _scores(model, lesson.checks, tell, "the model as it was")
     unfinished = out.with_name(f".unfinished-{out.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -195,19 +199,29 @@ def fine_tune(
         _add_card(unfinished / "model.json", model, lesson, before, after)
         shutil.rmtree(unfinished / WORK, ignore_errors=True)
         with writing(out):
+            if out.exists():
+                out.rmdir()
             unfinished.replace(out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return FineTuned(load_model(str(out)), before, after, better, reason, trained)
 
 
-def share_out(sources: Sequence[str]) -> Sides:
+def share_out(sources: Sequence[str], *, trained_on: Collection[str] = (), held_out: Collection[str] = ()) -> Sides:
     """Share samples out by their sources, a quarter of them held out, so that no source is on two sides.
+
+    Parameters
+    ----------
+    sources
+        Of each sample.
+    trained_on, held_out
+        Sources that the model knows already, none of which is held out now; and those by which it was judged, which
+        stay held out.
 
     Raises
     ------
     SettingsError
-        There are fewer than two sources.
+        There are fewer than two sources, or the model knows all of them.
     """
     names = sorted(set(sources))
     if len(names) < 2:
@@ -215,12 +229,23 @@ def share_out(sources: Sequence[str]) -> Sides:
             f"labels of {len(names)} {'frame' if len(names) == 1 else 'frames'} are too few: one is held out to see "
             "what is gained; label frames of at least two files"
         )
-    held = max(1, round(_HELD_OUT_SHARE * len(names))) / len(names)
-    spared = 1 / len(names) if len(names) >= _FEW_SOURCES else 0.0
-    shares = {"held out": held, "choosing": spared, "training": 1 - held - spared}
-    side = split_sources(names, shares)
-    numbers = {key: tuple(i for i, source in enumerate(sources) if side[source] == key) for key in shares}
-    return Sides(numbers["training"], numbers["choosing"] or numbers["training"], numbers["held out"])
+    unknown = [name for name in rank_sources(names) if name not in trained_on]
+    if not unknown:
+        raise SettingsError(
+            f"the model was trained on all {len(names)} labelled files: none is left to see what is gained; label "
+            "frames of another file"
+        )
+    n_kept = sum(name in held_out for name in unknown)
+    n_held = min(max(1, n_kept, round(_HELD_OUT_SHARE * len(names))), len(names) - 1)
+    held = sorted(unknown, key=lambda name: name not in held_out)[:n_held]
+    rest = [name for name in rank_sources(names) if name not in held]
+    spared = rest[:1] if len(names) >= _FEW_SOURCES and len(rest) > 1 else []
+
+    def numbers(chosen: Collection[str]) -> tuple[int, ...]:
+        return tuple(i for i, source in enumerate(sources) if source in chosen)
+
+    training = numbers(rest[len(spared) :])
+    return Sides(training, numbers(spared) or training, numbers(held))
 
 
 def read_weights(model: Model) -> tuple[NetworkSettings, dict[str, Tensor]]:
@@ -241,7 +266,10 @@ def read_weights(model: Model) -> tuple[NetworkSettings, dict[str, Tensor]]:
         shape = NetworkSettings(**model.about["network"])
     except (KeyError, TypeError, SettingsError) as error:
         raise ModelError(f"the model {model.name} does not state the shape of its network ({error})") from error
-    return shape, read_tensors(path)[0]
+    try:
+        return shape, read_tensors(path)[0]
+    except ReadError as error:
+        raise ModelError(f"{path} is damaged; fetch the model {model.name} again, or take another") from error
 
 
 def compare(before: Mapping[str, LabelScores], after: Mapping[str, LabelScores]) -> tuple[bool, str]:
@@ -263,18 +291,29 @@ def describe(scores: LabelScores) -> dict[str, Any]:
     return {**asdict(scores), "dice": round(scores.dice, 5), "f1": round(scores.f1, 5)}
 
 
-def _prepare(labels: SourcedSamples, n_drawn: int | None, tell: Tell | None) -> Lesson:
+def _known_sources(model: Model) -> set[str]:
+    """Labelled files of all lessons that a model had."""
+    sets = model.about.get("training", {}).get("sets", [])
+    return {str(source) for one in sets for source in one.get("sources", ())}
+
+
+def _prepare(model: Model, labels: SourcedSamples, n_drawn: int | None, tell: Tell | None) -> Lesson:
     """Share labels out, read them once, and draw what is mixed in."""
-    sides = share_out([labels.source(i) for i in range(len(labels))])
+    sides = share_out(
+        [labels.source(i) for i in range(len(labels))],
+        trained_on=_known_sources(model),
+        held_out=model.about.get(CARD, {}).get("held_out", ()),
+    )
     samples = _listed((labels[i] for i in range(len(labels))), len(labels), "read labelled frames", tell)
     _require_spots(samples, sides)
     n = max(LEAST_DRAWN, len(sides.training)) if n_drawn is None else n_drawn
-    drawn = _draw(n + _CHECKED, tell) if n else []
+    drawn = _draw(n, _DRAWN_SEED, tell)
+    checked = _draw(_CHECKED, _CHECK_SEED, tell) if n else []
     return Lesson(
         training=[samples[i] for i in sides.training],
         choosing=[samples[i] for i in sides.choosing],
-        drawn=drawn[:n],
-        checks={"labels": [samples[i] for i in sides.held_out], "drawn": drawn[n:]},
+        drawn=drawn,
+        checks={"labels": [samples[i] for i in sides.held_out], "drawn": checked},
         sources=tuple(sorted({labels.source(i) for i in sides.training + sides.choosing})),
         held_out=tuple(sorted({labels.source(i) for i in sides.held_out})),
     )
@@ -339,8 +378,8 @@ def _scores(
     return {key: score_labels(model, part, false_spots=rate, tell=tell, name=name) for key, part in checks.items()}
 
 
-def _draw(n: int, tell: Tell | None) -> list[Sample]:
-    return _listed(draw_samples(find_recipe("train"), seed=_DRAWN_SEED, n=n), n, "draw patterns", tell)
+def _draw(n: int, seed: int, tell: Tell | None) -> list[Sample]:
+    return _listed(draw_samples(find_recipe("train"), seed=seed, n=n), n, "draw patterns", tell)
 
 
 def _listed(samples: Iterable[Item], n: int, name: str, tell: Tell | None) -> list[Item]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -82,9 +82,11 @@ def score_labels(
 def _count_spots(model: Model, sample: Sample, logit: Image, false_spots: float) -> tuple[int, int, int]:
     """Labelled spots, those of them that are listed, and listed ones that nobody labelled."""
     valid = _looked_at(sample)
-    least = model.calibration.logit_at(false_spots, int(valid.sum()))
-    regions = find_regions(logit, valid, level=min(model.threshold, least))
-    listed = regions.logit >= least
+    # A picture has no frame with scale bars, whose lobes lie near the axes: there false spots are not counted apart.
+    asked = replace(model, near_axes=None) if sample.meta.get("kind") == "mask" else model
+    level = min(model.threshold, asked.least_logit(false_spots, valid))
+    regions = find_regions(logit, valid, level=level)
+    listed = asked.score(regions.logit, regions.row, regions.col, valid) >= -np.log10(false_spots)
     wanted, ignored = sample.spots.take(sample.spots.visible), sample.spots.take(~sample.spots.visible)
     found = np.zeros(len(wanted), bool)
     n_false = 0

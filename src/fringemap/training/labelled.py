@@ -148,8 +148,9 @@ def sample_from_circles(circles: Circles, *, folder: Path, settings: AnalysisSet
     row, col = gy / pattern.step[0] + pattern.zero_row, gx / pattern.step[1]
     width = 2 * radius / np.sqrt(pattern.step[0] * pattern.step[1])
     spots = PatternSpots(row, col, width, np.full(len(row), np.nan), ~np.asarray(circles.ignored, bool))
-    spots = spots.take(is_within(row, col, pattern.valid))
-    label, weight = paint_labels(spots, round_forms(spots.width), pattern.valid)
+    within = is_within(row, col, pattern.valid)
+    spots, radius = spots.take(within), radius[within]
+    label, weight = paint_labels(spots, round_forms(2 * radius, pattern.step), pattern.valid)
     if circles.strokes:
         spots = draw_strokes(circles.strokes, pattern, spots=spots, label=label, weight=weight)
     about = {

@@ -219,9 +219,18 @@ def is_within(row: FloatArray, col: FloatArray, valid: Mask) -> Mask:
     return within
 
 
-def round_forms(width: FloatArray) -> FloatArray:
-    """Forms of round spots of these widths [px], none smaller than the least radius; (n, 2, 2)."""
-    form: FloatArray = np.maximum(width / 2, LEAST_RADIUS_PX)[:, None, None] ** -2.0 * np.eye(2)
+def round_forms(width: FloatArray, step: tuple[float, float]) -> FloatArray:
+    """Forms of spots that are round in reciprocal space, none smaller than the least radius; (n, 2, 2).
+
+    Parameters
+    ----------
+    width
+        In the units of ``step``; (n,).
+    step
+        Distance of neighbouring pixels along rows and columns; the spots of an oblong frame are oblong in its pattern.
+    """
+    half_axes = np.maximum(width[:, None] / 2 / np.array(step), LEAST_RADIUS_PX)
+    form: FloatArray = half_axes[:, :, None] ** -2.0 * np.eye(2)
     return form
 
 

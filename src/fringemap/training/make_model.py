@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fringemap.errors import SettingsError
 from fringemap.training.augment import make_augmentation
 from fringemap.training.drawing import draw_sample
+from fringemap.training.joined import open_sets
 from fringemap.training.package import PackageInfo, write_package
 from fringemap.training.recipes import find_recipe
-from fringemap.training.shards import open_set
 from fringemap.training.train import CHECKPOINT, train
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fringemap.settings import NetworkSettings, TrainSettings
     from fringemap.spots.model import Model
-    from fringemap.training.batches import Sample, Samples
+    from fringemap.training.batches import Sample
     from fringemap.training.recipes import SetRecipe
     from fringemap.training.train import Trained
 
@@ -30,23 +30,6 @@ WORK = "training"
 # Of the frames without a crystal on which false spots are counted: no training set is drawn from it.
 _EMPTY_SEED = 911_382_323
 _LICENCE = "GPL-3.0-or-later"
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Several collections of samples, one behind the other."""
-
-    parts: tuple[Samples, ...]
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __getitem__(self, index: int) -> Sample:
-        for part in self.parts:
-            if index < len(part):
-                return part[index]
-            index -= len(part)
-        raise IndexError(index)
 
 
 def make_model(
@@ -79,32 +62,30 @@ def make_model(
     ReadError
         A set is missing or not finished.
     SettingsError
-        A set has no samples to train on, ``out`` holds another model, or the training in it had other settings.
+        Nothing to train on or to validate with, a source on both sides, ``out`` holds another model, or the training in
+        it had other settings or sets.
     """
     if not resume and ((out / "model.json").exists() or (out / WORK / CHECKPOINT).exists()):
         raise SettingsError(f"{out} holds a model or a training already; go on with --resume, or choose another folder")
-    opened = [open_set(folder) for folder in sets]
-    training = Joined(tuple(one.split("train") for one in opened))
-    validation = Joined(tuple(one.split("validation") for one in opened))
-    if len(training) == 0 or len(validation) == 0:
-        raise SettingsError(f"{', '.join(map(str, sets))}: nothing to train on or to validate with; make a larger set")
+    opened = open_sets(sets)
     augment = None
     if settings.augmentation != "none":
         augment = make_augmentation(settings.augmentation, half=network.half)
     trained = train(
-        training,
-        validation,
+        opened.training,
+        opened.validation,
         network=network,
         settings=settings,
         folder=out / WORK,
         resume=resume,
+        fingerprint=opened.fingerprint,
         augment=augment,
         tell=tell,
     )
     info = PackageInfo(
         name=name or out.name,
         version="1",
-        sets=tuple(_describe(one.folder.name, one.record) for one in opened),
+        sets=tuple(_describe(one.folder.name, one.record) for one in opened.sets),
         licence=_LICENCE,
         recipe={**asdict(settings), "rounds": len(trained.history), "ended": trained.reason},
         metrics={"best_round": trained.best.epoch, "dice_in_training": round(trained.best.dice, 5)},
@@ -112,7 +93,14 @@ def make_model(
     # Drawn while they are counted: thousands would fill the memory.
     empty = _told(draw_empty(settings.empty_frames), settings.empty_frames, tell)
     model = write_package(
-        trained.network, out, settings=network, validation=validation, empty=empty, info=info, int8=int8, tell=tell
+        trained.network,
+        out,
+        settings=network,
+        validation=opened.validation,
+        empty=empty,
+        info=info,
+        int8=int8,
+        tell=tell,
     )
     return model, trained
 

@@ -86,7 +86,7 @@ def make_network(settings: NetworkSettings) -> UNet:
     Notes
     -----
     ``paper`` with its 128 filters has 3 x 3 convolutions in pairs with dropout between them, 2 x 2 pooling and
-    transposed convolutions from 128 filters to 1024, 2048 at the bottom: 124 million weights [1]_. ``compact`` has 0.8
+    transposed convolutions from 128 filters to 1024, 2048 at the bottom: 124 million weights [1]_. ``compact`` has 0.95
     million; it normalises after each convolution and begins at half resolution, all pixels kept as channels.
 
     References

@@ -7,6 +7,7 @@ lie in gaps that training leaves, or beyond its ends: what a detector shows on a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -63,6 +64,8 @@ class SetRecipe:
     visibility: Visibility = field(default_factory=Visibility)
     version: int = FORMAT
 
+
+_LEAST_SIZE = 128
 
 _TRAIN = SceneRanges(
     voltages_kv=(80.0, 200.0, 300.0),
@@ -197,7 +200,7 @@ def find_recipe(kind: str, *, size: int | None = None) -> SetRecipe:
     Raises
     ------
     SettingsError
-        There is no such kind, or the size is below 128.
+        There is no such kind, or frames of that size are too small to show spots.
     """
     if kind not in RECIPES:
         raise SettingsError(f"There is no kind of set called {kind!r}; choose one of {', '.join(RECIPES)}.")
@@ -207,6 +210,15 @@ def find_recipe(kind: str, *, size: int | None = None) -> SetRecipe:
         recipe = replace(recipe, structures=list_structures())
     if size is None:
         return recipe
-    if size < 128:
-        raise SettingsError(f"Frames of {size} px are too small to show spots; take 128 px or more.")
+    least = _least_size(recipe)
+    if size < least:
+        raise SettingsError(
+            f"Frames of {size} px are too small for a set of the kind {recipe.kind}; take {least} px or more."
+        )
     return replace(recipe, frame_shapes=((size, size),), shape_shares=(1.0,))
+
+
+def _least_size(recipe: SetRecipe) -> int:
+    """Least side of a frame [px] whose field is large enough with at least the largest pixels."""
+    largest_nm = max(high for _, high in recipe.pixel_sizes_nm)
+    return max(_LEAST_SIZE, math.floor(recipe.least_field_nm / largest_nm) + 1)

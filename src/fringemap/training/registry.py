@@ -6,6 +6,7 @@ comes with fringemap. This module needs no torch.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ CARD = "fine_tuned"
 """Entry of ``model.json`` that says what a fine-tuned model was made of, and what it came to."""
 SHIPPED = ""
 """Name of the package that comes with fringemap."""
+NEEDED = ("torch", "onnx", "onnxscript", "safetensors")
+"""Libraries that training needs, from its first step to the package."""
+HOW_TO_INSTALL = "pip install 'fringemap[train]'"
 WEIGHTS = ("weights.safetensors", "training/best.safetensors")
 """Files of a package that training on can begin with, the better one first."""
 _MOST_STEPS_BACK = 50
@@ -47,6 +51,11 @@ class Card:
     """``base``, ``sources``, ``held_out``, ``before``, ``after``, ``better`` and ``reason``; None if it was not."""
     problem: str = ""
     """Why it cannot be used; empty if it can."""
+
+
+def missing_libraries(*more: str) -> list[str]:
+    """Those of ``NEEDED``, and of others that are named, that are not installed."""
+    return [name for name in (*NEEDED, *more) if importlib.util.find_spec(name) is None]
 
 
 def list_cards(folder: Path) -> list[Card]:

@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from fringemap.errors import OutputError, ReadError, SettingsError
+from fringemap.errors import ReadError, SettingsError
+from fringemap.report.atomic import atomic_write, write_text
 from fringemap.training.samples import PatternSpots, Sample
 
 if TYPE_CHECKING:
@@ -52,11 +53,16 @@ def split_sources(sources: Iterable[str], shares: Mapping[str, float]) -> dict[s
     """
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise SettingsError(f"The shares of a split are {dict(shares)}; they must add up to 1.")
-    ranked = sorted(set(sources), key=lambda source: hashlib.sha256(source.encode()).digest())
+    ranked = rank_sources(sources)
     ends = np.rint(np.cumsum(list(shares.values())) * len(ranked)).astype(int)
     sides = np.searchsorted(ends, np.arange(len(ranked)), side="right")
     names = list(shares)
     return {source: names[side] for source, side in zip(ranked, sides, strict=True)}
+
+
+def rank_sources(sources: Iterable[str]) -> list[str]:
+    """Each source once, in an order that follows from the names alone."""
+    return sorted(set(sources), key=lambda source: hashlib.sha256(source.encode()).digest())
 
 
 @dataclass(frozen=True)
@@ -134,12 +140,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise ReadError(f"{folder / RECORD} cannot be read: {error}") from error
-    return dict(record)
+    if not isinstance(record, dict):
+        raise ReadError(f"{folder / RECORD} cannot be read: it does not describe a set; make the set again")
+    return record
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``set.json``, whole or not at all."""
-    _replace(folder / RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
+    write_text(folder / RECORD, json.dumps(record, indent=1, sort_keys=True))
 
 
 def shard_name(number: int) -> str:
@@ -158,13 +166,8 @@ def write_shard(path: Path, first: int, samples: Sequence[Sample]) -> None:
         arrays[f"{number}/target"] = sample.label.astype(np.uint8) + 2 * ignored
         arrays[f"{number}/spots"] = np.stack([np.asarray(c, np.float64) for c in columns], axis=1)
         arrays[f"{number}/meta"] = np.frombuffer(meta, np.uint8)
-    unfinished = path.with_suffix(".part")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 @dataclass(frozen=True)
@@ -223,12 +226,3 @@ def _read_array(file: IO[bytes], start: int) -> np.ndarray[Any, Any]:
     file.seek(start)
     array: np.ndarray[Any, Any] = np.lib.format.read_array(file, allow_pickle=False)
     return array
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_suffix(".part")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another folder") from error

@@ -120,7 +120,7 @@ class SubjectSet:
         sample = self.samples[number]
         if self.recipe is not None:
             return _drawn_subject(sample, self.recipe, self.settings)
-        if sample.meta.get("kind") == "circles":
+        if "frame" in sample.meta:
             folder = self.path if self.path.is_dir() else self.path.parent
             return Subject(sample, partial(_see_file, sample, folder, self.settings))
         return Subject(sample)
@@ -131,7 +131,7 @@ class SubjectSet:
     @property
     def has_frames(self) -> bool:
         """Frames are known, so that a detector without a network can look at them."""
-        return self.recipe is not None or (len(self) > 0 and self.samples[0].meta.get("kind") == "circles")
+        return self.recipe is not None or (len(self) > 0 and "frame" in self.samples[0].meta)
 
 
 def open_subjects(path: Path, *, side: str = "", limit: int | None = None) -> SubjectSet:
@@ -167,7 +167,7 @@ def open_subjects(path: Path, *, side: str = "", limit: int | None = None) -> Su
         path=path,
         samples=part.take(range(len(part) if limit is None else min(limit, len(part)))),
         side=chosen,
-        settings=_settings_of(record.get("settings", {})),
+        settings=_settings_of(path, record.get("settings", {})),
         recipe=read_recipe(record["recipe"]) if "recipe" in record else None,
         seed=int(record["seed"]) if "seed" in record else None,
     )
@@ -245,11 +245,14 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _settings_of(content: Mapping[str, Any]) -> AnalysisSettings:
+def _settings_of(path: Path, content: Mapping[str, Any]) -> AnalysisSettings:
     spectrum, spots = (
         {name: _tuples(value) for name, value in content.get(part, {}).items()} for part in ("spectrum", "spots")
     )
-    return AnalysisSettings(spectrum=SpectrumSettings(**spectrum), spots=SpotSettings(**spots))
+    try:
+        return AnalysisSettings(spectrum=SpectrumSettings(**spectrum), spots=SpotSettings(**spots))
+    except (TypeError, SettingsError) as error:
+        raise ReadError(f"{path}: the set is of another version of fringemap ({error}); make it again") from error
 
 
 def _drawn_subject(sample: Sample, recipe: SetRecipe, settings: AnalysisSettings) -> Subject:

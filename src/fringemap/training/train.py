@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fringemap.errors import SettingsError
 from fringemap.report.atomic import atomic_write
 from fringemap.report.training_curves import write_training_curves
 from fringemap.training.batches import draw_batches, make_batch, stack_sample, steps_in_epoch
@@ -84,6 +85,7 @@ def train(
     settings: TrainSettings,
     folder: Path,
     resume: bool = False,
+    fingerprint: str = "",
     weights: Mapping[str, Tensor] | None = None,
     augment: Callable[..., Any] | None = None,
     tell: Tell | None = None,
@@ -101,6 +103,8 @@ def train(
     resume
         Go on from the checkpoint in ``folder``, if there is one. The result on a CPU is, bit for bit, that of a
         training which was never stopped: every round draws its random numbers from the seed and its own number.
+    fingerprint
+        Tells the samples from others: a training goes on with the same only.
     weights
         Of a trained network of the same shape, to begin with; fresh ones if None.
     tell
@@ -111,11 +115,13 @@ def train(
     Raises
     ------
     SettingsError
-        The checkpoint is of other settings, or there is no sample.
+        The checkpoint is of other settings or samples, or there is no sample to train on or to validate with.
     """
     began = time.monotonic()
+    if not len(training) or not len(validation):
+        raise SettingsError("no sample to train on or to validate with: without, no Dice means anything")
     run = _start(network, settings, weights)
-    recipe = make_recipe(network, settings, (len(training), len(validation)))
+    recipe = make_recipe(network, settings, (len(training), len(validation)), fingerprint)
     if resume and (folder / CHECKPOINT).exists():
         run.progress = load_checkpoint(
             folder / CHECKPOINT, network=run.network, average=run.average, optimizer=run.optimizer, recipe=recipe

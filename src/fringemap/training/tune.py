@@ -14,8 +14,7 @@ from fringemap.errors import OutputError, SettingsError
 from fringemap.report.atomic import atomic_write
 from fringemap.report.training_curves import write_trials
 from fringemap.settings import NetworkSettings
-from fringemap.training.make_model import Joined
-from fringemap.training.shards import open_set
+from fringemap.training.joined import open_sets
 from fringemap.training.train import train
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
     from fringemap.settings import TrainSettings, TuneSettings
-    from fringemap.training.batches import Samples
     from fringemap.training.checkpoint import Round
+    from fringemap.training.joined import OpenedSets
 
     Tell = Callable[[str, int, int], None]
 
@@ -64,11 +63,11 @@ def tune(
     Raises
     ------
     SettingsError
-        The study in ``out`` searched another space, or no trial could be done in the time.
+        The study in ``out`` searched another space or had other sets or rounds, there is nothing to train on or to
+        validate with, or no trial could be done in the time.
     """
-    opened = [open_set(folder) for folder in sets]
-    training, validation = (Joined(tuple(one.split(side) for one in opened)) for side in ("train", "validation"))
-    study = _open_study(out, settings)
+    opened = open_sets(sets)
+    study = _open_study(out, settings, base, opened.fingerprint)
     _take_up_broken_trials(study)
     base = replace(base, epochs=settings.epochs, patience=settings.patience, seed=settings.seed)
     deadline = time.monotonic() + 60 * settings.minutes if settings.minutes is not None else float("inf")
@@ -77,7 +76,7 @@ def tune(
         network, chosen = suggest(trial, settings, base)
         if tell is not None:
             tell("trials", _n_finished(study), settings.trials)
-        dice = _do_trial(trial, training, validation, network, chosen, out / "trials" / f"{trial.number:03d}", tell)
+        dice = _do_trial(trial, opened, network, chosen, out / "trials" / f"{trial.number:03d}", tell)
         study.tell(trial, dice)
         write_report(study, out, settings)
     if _n_finished(study) == 0:
@@ -158,8 +157,7 @@ def _row(trial: FrozenTrial, names: Sequence[str]) -> list[str]:
 
 def _do_trial(
     trial: Trial,
-    training: Samples,
-    validation: Samples,
+    sets: OpenedSets,
     network: NetworkSettings,
     settings: TrainSettings,
     folder: Path,
@@ -169,11 +167,13 @@ def _do_trial(
         trial.report(history[-1].dice, history[-1].epoch)
         return True
 
-    trained = train(training, validation, network=network, settings=settings, folder=folder, tell=tell, go_on=report)
+    trained = train(
+        sets.training, sets.validation, network=network, settings=settings, folder=folder, tell=tell, go_on=report
+    )
     return trained.best.dice
 
 
-def _open_study(out: Path, settings: TuneSettings) -> optuna.Study:
+def _open_study(out: Path, settings: TuneSettings, base: TrainSettings, fingerprint: str) -> optuna.Study:
     optuna.logging.set_verbosity(logging.WARNING)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -187,10 +187,21 @@ def _open_study(out: Path, settings: TuneSettings) -> optuna.Study:
     )
     # A search that goes on draws other numbers than it began with, and the same ones each time it is told to go on.
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
-    searched = {"space": settings.space, "filters": list(settings.filters or _PAPER_FILTERS)}
-    known = study.user_attrs.get("searched")
-    if known is not None and known != searched:
-        raise SettingsError(f"{out} holds a search over {known}, not over {searched}; choose another folder")
+    searched = {
+        "space": settings.space,
+        "filters": list(settings.filters or _PAPER_FILTERS),
+        "epochs": settings.epochs,
+        "patience": settings.patience,
+        "samples_per_epoch": base.samples_per_epoch,
+        "sets": fingerprint,
+    }
+    known = study.user_attrs.get("searched", {})
+    differing = [name for name, value in known.items() if value != searched.get(name)]
+    if differing:
+        raise SettingsError(
+            f"{out} holds a search that differs in {', '.join(differing)}: its trials cannot be ranked with others; "
+            "give the same, or choose another folder"
+        )
     study.set_user_attr("searched", searched)
     return study
 
