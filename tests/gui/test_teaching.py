@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from drawn_inputs import A_LIF, PIXEL_ANGSTROM, write_lif
-from fringemap.gui import teaching
 from fringemap.gui.jobs import Job
 from fringemap.io import write_mrc
 from fringemap.spots import model
+from fringemap.training import registry
 from fringemap.training.labelled import load_labelled
 from gui_server import Asker, serving
 from made_model import write_made_model
@@ -147,7 +147,7 @@ def test_a_run_finds_a_model_by_its_name(asker: Asker) -> None:
 
 
 def test_without_torch_it_is_said_how_to_install_it(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teaching, "_NEEDED", ("torch", "nowhere_to_be_found"))
+    monkeypatch.setattr(registry, "NEEDED", ("torch", "nowhere_to_be_found"))
     told = asker.get("teach").json()
     assert told["missing"] == ["nowhere_to_be_found"]
     reply = asker.post("teach", {})
