@@ -9,6 +9,7 @@ from fringemap.records import Flag, Spots
 from fringemap.settings import SpotSettings
 from fringemap.spectrum import average_diffractograms, bin_size, compute_diffractogram, to_bins
 from fringemap.spots import Candidates, find_spots, measure_spots
+from fringemap.spots.find import detect_spots
 from spectrum_frames import PIXEL, disc_mask, frame_of, scale_of, wave_at, waves_frame, white_frame
 
 SHAPE = (256, 256)
@@ -212,3 +213,19 @@ def test_an_averaged_diffractogram_shows_fainter_spots(rng):
     averaged = find_spots(average_diffractograms(frames), settings=settings)
     assert sum(single) <= 3
     assert np.hypot(averaged.gx - wave.gx, averaged.gy - wave.gy).min() < 1.5 / 102.4
+
+
+def test_a_fringe_that_was_drawn_without_any_noise_is_found(rng):
+    frame = frame_of(100.0 + 20.0 * np.cos(2.0 * np.pi * 30.0 * np.arange(300) / 300)[None] * np.ones((300, 1)))
+    for detector in ("unet", "classical"):
+        spots = find_spots(compute_diffractogram(frame), settings=SpotSettings(detector=detector))
+        strongest = int(np.argmax(spots.amplitude))
+        step = bin_size((300, 300), frame.scale)[1]
+        assert spots.gx[strongest] == pytest.approx(30.0 * step, abs=0.1 * step)
+
+
+def test_a_picture_that_repeats_itself_exactly_has_no_more_peaks_than_are_looked_at(rng):
+    tile = rng.normal(100.0, 10.0, (64, 64))
+    diffractogram = compute_diffractogram(frame_of(np.tile(tile, (8, 8))))
+    listed = detect_spots(diffractogram, settings=SpotSettings(detector="classical", false_spots=5.0))
+    assert len(listed) <= 1000

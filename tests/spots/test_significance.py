@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fringemap.settings import SpotSettings
+from fringemap.spots import significance
 from fringemap.spots.blocks import Law, zone_of
 from fringemap.spots.noise import log_tail, measure_upper_laws
 from fringemap.spots.peaks import Peak
@@ -114,6 +115,12 @@ def score_plainly(peak, window, few):
 def test_peaks_score_as_one_by_one(window, crowded, few):
     scores = score_peaks(PEAKS, window, LAWS, crowded=crowded)
     assert scores == pytest.approx([score_plainly(p, window, few) for p in PEAKS], rel=1e-4)
+
+
+def test_peaks_score_the_same_few_at_a_time(window, monkeypatch):
+    whole = score_peaks(PEAKS, window, LAWS, crowded=False)
+    monkeypatch.setattr(significance, "_AT_ONCE", 2)
+    np.testing.assert_array_equal(score_peaks(PEAKS, window, LAWS, crowded=False), whole)
 
 
 def test_a_ring_without_a_free_block_has_no_law():

@@ -57,6 +57,9 @@ _STREAK_BAND = 0.05
 _STREAK_PIECES = 12
 _STREAK_RATIO = 1.5
 _TINY = np.float32(1e-30)
+# The background is never less than this share of the largest power: a fringe that was drawn without any noise leaves
+# what float32 rounds off, some 1e-15 of it, and its power over that must stay finite.
+_LEAST_SHARE = 1e-18
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def estimate_background(
     background = lend_array((power.shape[0], power.shape[1]), np.float32)
     part.fill_outside(background, 1.0, workers=workers)
     table[0] = table[1]
-    flat = np.maximum(table, _TINY).ravel()
+    largest = max(float(power[block].max()) for block in part.blocks())
+    flat = np.maximum(table, max(_TINY, _LEAST_SHARE * largest)).ravel()
 
     def look_up(piece: tuple[slice, slice]) -> None:
         background[piece] = flat.take(grid.cell[piece], mode="clip")

@@ -45,6 +45,8 @@ _LOWEST = -4.0
 _LOG_LOW, _LOG_HIGH, _PER_UNIT = -12.0, 24.0, 512
 # Rows of pixels made at once: threads lose time where a step takes less than they need to wake up.
 _SLAB_ROWS = 256
+# The calm of a ring is taken for no less than this share of the largest power.
+_LEAST_SHARE = 1e-18
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -278,11 +280,13 @@ def _score(diffractogram: Diffractogram, whitened: Image, grid: _Grid, valid: Ma
 
     def over_calm(start: int) -> None:
         rows = slice(start, start + _SLAB_ROWS)
-        image[2, rows] = score_whitened(image[2, rows] / calm.at(rows), shape=shape_of_mean)
+        image[2, rows] = score_whitened(image[2, rows] / np.maximum(calm.at(rows), least), shape=shape_of_mean)
 
     slabs = range(0, len(valid), _SLAB_ROWS)
     do_each(over_background, slabs, workers=workers)
     calm = find_calm(image[2], valid, step=grid.step, shape=shape_of_mean)
+    # Where a frame was drawn without noise nothing is there between its spots; for all others it is far below the calm.
+    least = np.float32(_LEAST_SHARE) * image[2].max()
     do_each(over_calm, slabs, workers=workers)
     return image
 

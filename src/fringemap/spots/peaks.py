@@ -25,6 +25,9 @@ _VALLEY = 0.5
 _VALLEY_SIGMA = 4.0
 # Maxima lower than this many standard deviations of smoothed noise are not looked at.
 _LEAST_SIGMA = 3.0
+# No more are looked at: frames of many grains show a few hundred, and each is compared with all others. A picture that
+# repeats itself exactly, as a supercell of a simulation does, has thousands.
+_MOST_PEAKS = 1000
 # A sharp edge of the frame or of a grain leaves lobes beside a spot: power (width / distance)² along the axes of the
 # frame, steeper elsewhere. Fainter maxima than this multiple of it are lobes.
 _LOBE_MARGIN = 2.0
@@ -202,7 +205,7 @@ def _measure(window: Window, bins: _Bins, spot: IntArray, top: IntArray, height:
 
 
 def keep_real_half(peaks: list[Peak]) -> list[Peak]:
-    """One of each Friedel pair, with col > 0, or col == 0 and row > 0; in falling order of height."""
+    """One of each Friedel pair, with col > 0, or col == 0 and row > 0; the strongest, in falling order of height."""
     kept: list[Peak] = []
     places = np.zeros((len(peaks), 2))
     for peak in sorted(peaks, key=lambda p: -p.height):
@@ -212,6 +215,8 @@ def keep_real_half(peaks: list[Peak]) -> list[Peak]:
         nearest = np.minimum(np.hypot(*(others - place).T), np.hypot(*(others + place).T))
         if (nearest < max(1.5, 0.5 * peak.width)).any():
             continue
+        if len(kept) == _MOST_PEAKS:
+            break
         places[len(kept)] = place
         kept.append(dataclasses.replace(peak, row=sign * peak.row, col=sign * peak.col))
     return kept

@@ -34,6 +34,8 @@ _DEPENDENT_SIZES = 2.0
 _INDEPENDENT_SHARE = 0.8
 # A block of the ring is free of another spot if it lies further from it than this many of its widths.
 _CLEAR_WIDTHS = 1.5
+# Peaks that are scored at once: each is compared with all others around its ring, which takes memory.
+_AT_ONCE = 200
 # Bins, and widths of a peak, within which its surroundings are looked at.
 _NEARBY_BINS = 12
 _NEARBY_WIDTHS = 3.0
@@ -55,9 +57,12 @@ def score_peaks(peaks: Sequence[Peak], window: Window, laws: Sequence[Law], *, c
     nearby = _nearby_means(places, window)
     best = np.full(len(places), -np.inf)
     for law, fitting in zip(laws, _fitting(laws, places[:, 2]).T, strict=True):
-        chosen = np.flatnonzero(fitting)
-        if len(chosen):
-            best[chosen] = np.maximum(best[chosen], _score(chosen, places, window, law, nearby[chosen], few))
+        every = np.flatnonzero(fitting)
+        for begin in range(0, len(every), _AT_ONCE):
+            chosen = every[begin : begin + _AT_ONCE]
+            # A picture without any noise has rings of zeros, over which anything stands out.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                best[chosen] = np.maximum(best[chosen], _score(chosen, places, window, law, nearby[chosen], few))
     scores: Array = best / np.log(10)
     return scores
 
