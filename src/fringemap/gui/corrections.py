@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from fringemap.batch.corrections import Correction, correct_result
@@ -123,7 +123,13 @@ class Corrections:
         if not history.done:
             path.unlink(missing_ok=True)
             return
-        settings, place = settings_from_mapping(run.settings), self._place(run, frame)
+        settings = settings_from_mapping(run.settings)
+        place = replace(
+            self._place(run, frame),
+            scale=original.scale,  # that of now, if any, is another
+            spectrum=settings.spectrum,
+            d_min_angstrom=settings.spots.d_min_angstrom,
+        )
         corrected = correct_result(
             original,
             history.done,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,11 @@ class Place:
     """Size and time of change: a file that was replaced is another."""
     settings: ReadSettings
     frame: int
+    scale: Scale | None = None
+    """In place of what the file says and the user gave: that of a run, which may have found its own."""
+    spectrum: SpectrumSettings = field(default_factory=SpectrumSettings)
+    d_min_angstrom: float = SpotSettings().d_min_angstrom
+    """The diffractogram is evaluated down to this; all of it if there is no pixel size."""
 
 
 def place_of(path: Path, settings: ReadSettings, frame: int) -> Place:
@@ -71,17 +76,20 @@ class FrameStore:
         ReadError
             It cannot be read, or there is no such frame.
         """
-        frame: Frame = self._once(("frame", place), lambda: self._read(place), lambda made: made.image.nbytes)
-        return frame
+        key = ("frame", place.path, place.stamp, place.settings, place.frame)
+        frame: Frame = self._once(key, lambda: self._read(place), lambda made: made.image.nbytes)
+        return frame if place.scale is None else replace(frame, scale=place.scale)
 
     def diffractogram(self, place: Place) -> Diffractogram:
-        """Compute the diffractogram of a frame, down to the smallest d-spacing that is looked for.
+        """Compute the diffractogram of a frame, down to the smallest d-spacing that its place names.
 
         Raises
         ------
         ReadError
             The frame cannot be read, or is constant.
         """
+        # A run and the page share it where both have the same pixel size.
+        place = replace(place, scale=self.frame(place).scale)
         made: Diffractogram = self._once(("diffractogram", place), lambda: self._transform(place), _bytes_of)
         return made
 
@@ -93,8 +101,8 @@ class FrameStore:
 
     def _transform(self, place: Place) -> Diffractogram:
         frame = self.frame(place)
-        limit = None if frame.scale is STAND_IN else SpotSettings().d_min_angstrom
-        return compute_diffractogram(frame, settings=SpectrumSettings(), d_min_angstrom=limit, workers=2)
+        limit = None if frame.scale is STAND_IN else place.d_min_angstrom
+        return compute_diffractogram(frame, settings=place.spectrum, d_min_angstrom=limit, workers=2)
 
     def _read(self, place: Place) -> Frame:
         with self._reading:

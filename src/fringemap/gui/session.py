@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fringemap.gui.corrections import Corrections
@@ -160,7 +160,12 @@ class Session:
         ReadError
             The input is not in the folder.
         """
-        return place_of(self.root.find(name), self.read_settings(name), frame)
+        place = place_of(self.root.find(name), self.read_settings(name), frame)
+        run = self.runs.latest(name)
+        sought = {} if run is None else run.settings.get("spots", {})
+        # All that the run looked for can be seen.
+        d_min = min(place.d_min_angstrom, sought.get("d_min_angstrom", place.d_min_angstrom))
+        return replace(place, d_min_angstrom=d_min)
 
     def given_scale(self, name: str) -> GivenScale | None:
         """What the user gave for an input."""

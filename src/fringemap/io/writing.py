@@ -84,19 +84,22 @@ def write_tif(
     path: str | Path,
     frames: NDArray[Any] | Sequence[NDArray[Any]],
     *,
-    pixel_size_angstrom: tuple[float, float],
+    pixel_size_angstrom: tuple[float, float] | None,
     frame_time_s: float | None = None,
 ) -> Path:
     """Write a TIFF image or stack as ImageJ does, its pixel size in nm; see ``write_mrc`` for the parameters.
 
-    uint8, uint16 and float32 stay, other types become float32.
+    uint8, uint16 and float32 stay, other types become float32. A pixel size of None is not known, and not written.
     """
     import tifffile
 
     stack = _as_stack(frames)
     dtype = stack[0].dtype if stack[0].dtype.name in _IMAGEJ_TYPES else np.dtype(np.float32)
-    rows, cols = (size / 10.0 for size in pixel_size_angstrom)
-    details: dict[str, Any] = {"unit": "nm", "axes": "TYX"}
+    details: dict[str, Any] = {"axes": "TYX"}
+    resolution = None
+    if pixel_size_angstrom is not None:
+        rows, cols = (size / 10.0 for size in pixel_size_angstrom)
+        details["unit"], resolution = "nm", (1.0 / cols, 1.0 / rows)
     if frame_time_s is not None:
         details["finterval"] = frame_time_s
     with _whole(Path(path)) as temporary:
@@ -106,7 +109,7 @@ def write_tif(
             shape=(len(stack), *stack[0].shape),
             dtype=dtype,
             imagej=True,
-            resolution=(1.0 / cols, 1.0 / rows),
+            resolution=resolution,
             metadata=details,
         )
     return Path(path)

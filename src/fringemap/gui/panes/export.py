@@ -17,8 +17,10 @@ from starlette.routing import Route
 from fringemap import settings as knobs
 from fringemap.errors import SettingsError
 from fringemap.gui.answers import session_of, whole
+from fringemap.gui.frames import STAND_IN
 from fringemap.gui.panes.results import asked_result
 from fringemap.io import write_tif
+from fringemap.records import ScaleSource
 from fringemap.report import write_results
 from fringemap.report.run import RUN_NAME, to_plain
 from fringemap.report.tables import write_phases_csv, write_profile_csv, write_spots_csv
@@ -80,21 +82,23 @@ def _draw(session: Session, run: Run, result: FrameResult, kind: str, form: str)
 
 
 def export_data(request: Request) -> Response:
-    """Write a frame, or the map of a phase, as a calibrated TIFF in 32 bits."""
+    """Write a frame, or the map of a phase, as a TIFF in 32 bits, calibrated if the pixel size is known."""
     session, name = session_of(request), request.query_params.get("name", "")
     frame, phase = whole(request, "frame", 0), request.query_params.get("phase")
     if phase is None:
         shown = session.frames.frame(session.place(name, frame))
-        image, pixel = shown.image, shown.scale.pixel_size_angstrom if shown.scale else (1.0, 1.0)
-        stem = shown.name
+        image, stem, scale = shown.image, shown.name, shown.scale or STAND_IN
+        pixel = scale.pixel_size_angstrom
     else:
         _, run, result = asked_result(request)
         found = next((one for one in result.maps if one.phase == phase), None)
         if found is None:
             raise SettingsError(f"there is no map of {phase}")
-        image, pixel, stem = found.amplitude, found.pixel_size_angstrom, f"{_stem(run)}_{phase}"
+        image, stem, scale = found.amplitude, f"{_stem(run)}_{phase}", result.scale
+        pixel = found.pixel_size_angstrom
+    known = pixel if scale.source is not ScaleSource.NONE else None
     with tempfile.TemporaryDirectory() as folder:
-        path = write_tif(Path(folder) / "data.tif", image, pixel_size_angstrom=pixel)
+        path = write_tif(Path(folder) / "data.tif", image, pixel_size_angstrom=known)
         return _download(path.read_bytes(), f"{stem}.tif", "image/tiff")
 
 

@@ -14,8 +14,8 @@ from fringemap.gui.answers import answer, answer_pixels, number, session_of, who
 from fringemap.gui.frames import STAND_IN
 from fringemap.phases import compute_reflections, list_structures, load_structure, zone_pattern
 from fringemap.records import ScaleSource
-from fringemap.report.words import PER_NM
-from fringemap.settings import SpectrumSettings, SpotSettings
+from fringemap.report.words import NM, PER_NM
+from fringemap.settings import SpectrumSettings
 from fringemap.spectrum import bin_size, compute_diffractogram, reduce_frame, shown_block, shown_limits
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def show_region(request: Request) -> Response:
     if not (side >= 32 and 0 <= top <= n_rows - side and 0 <= left <= n_cols - side):
         raise SettingsError(f"a square of {side} px at row {top}, column {left} does not lie in the frame")
     square = np.ascontiguousarray(frame.image[top : top + side, left : left + side])
-    d_min = None if frame.scale is STAND_IN else SpotSettings().d_min_angstrom
+    d_min = None if frame.scale is STAND_IN else place.d_min_angstrom
     settings = SpectrumSettings(edges="hann")
     diffractogram = compute_diffractogram(replace(frame, image=square), settings=settings, d_min_angstrom=d_min)
     return _answer_spectrum(request, diffractogram)
@@ -79,7 +79,8 @@ def _answer_spectrum(request: Request, diffractogram: Diffractogram) -> Response
     steps = [PER_NM * step for step in bin_size(diffractogram.frame_shape, diffractogram.scale)]
     about = {"top": rows.start, "left": cols.start, "bin": factor, "full": full, "bin_per_nm": steps}
     calibrated = diffractogram.scale.source is not ScaleSource.NONE
-    return answer_pixels(shown, {**about, "calibrated": calibrated})
+    pixel_nm = [NM * size for size in diffractogram.scale.pixel_size_angstrom]
+    return answer_pixels(shown, {**about, "calibrated": calibrated, "pixel_size_nm": pixel_nm})
 
 
 def _asked(request: Request) -> tuple[Session, Place]:

@@ -87,6 +87,7 @@ def result_as_json(result: FrameResult, styles: Mapping[str, PhaseStyle]) -> dic
     return {
         "title": result.name,
         "calibrated": result.scale.source is not ScaleSource.NONE,
+        "pixel_size_nm": [NM * size for size in result.scale.pixel_size_angstrom],
         "headline": headline(result),
         "warnings": [*describe_flags(result.flags), *result.warnings],
         "spots": [_spot(result, row, match, styles) for row, match in enumerate(result.match.spots)],
@@ -184,7 +185,8 @@ def show_profile(request: Request) -> Response:
     profile = compute_profile(diffractogram, inside=np.zeros(0, np.int64))
     calibrated = diffractogram.scale.source is not ScaleSource.NONE
     graph = {"g_per_nm": PER_NM * profile.g, "intensity": profile.intensity, "background": profile.background}
-    return answer({**graph, "calibrated": calibrated})
+    pixel_nm = [NM * size for size in diffractogram.scale.pixel_size_angstrom]
+    return answer({**graph, "calibrated": calibrated, "pixel_size_nm": pixel_nm})
 
 
 ROUTES = [

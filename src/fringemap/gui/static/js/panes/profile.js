@@ -5,6 +5,7 @@ import { h, fixed, put } from "../dom.js";
 import { on, set, state, trying } from "../store.js";
 import { fontScale } from "../scalebar.js";
 import { shownSpots } from "../spots.js";
+import { shareOf } from "./spectrum.js";
 
 const PLAIN_EDGE = { left: 58, right: 12, top: 34, bottom: 36 };
 const edges = () => { const k = fontScale(); return Object.fromEntries(Object.entries(PLAIN_EDGE).map(([side, px]) => [side, px * k])); };
@@ -15,13 +16,17 @@ export function makeProfile() {
   let profile = null;
   let EDGE = edges();
   let stale = true; // what nobody sees is not asked for
+  let asked = 0;
   new ResizeObserver(() => (stale ? load() : refresh())).observe(sheet);
 
   async function load() {
+    const mine = ++asked;
     profile = null;
     stale = sheet.offsetParent === null;
     if (stale) return;
-    if (state.input) profile = await trying(() => ask("profile", { name: state.input.name, frame: state.frame }));
+    const found = state.input && (await trying(() => ask("profile", { name: state.input.name, frame: state.frame })));
+    if (mine !== asked) return;
+    profile = found;
     refresh();
   }
 
@@ -55,6 +60,7 @@ export function makeProfile() {
       h("polyline", { points: line(profile.intensity), fill: "none", stroke: "var(--text)", "stroke-width": 1.2 }),
       cursor, said,
       h("rect", { class: "hit", x: EDGE.left, y: EDGE.top, width: width - EDGE.left - EDGE.right, height: floor - EDGE.top, onpointermove: (event) => {
+        if (!profile) return; // the next is on its way
         const at = ((event.clientX - sheet.getBoundingClientRect().left - EDGE.left) / (width - EDGE.left - EDGE.right)) * g.at(-1);
         const k = g.reduce((best, one, i) => (Math.abs(one - at) < Math.abs(g[best] - at) ? i : best), 0);
         cursor.setAttribute("x1", x(g[k])); cursor.setAttribute("x2", x(g[k])); cursor.classList.remove("hidden");
@@ -62,17 +68,24 @@ export function makeProfile() {
       }, onpointerleave: () => { cursor.classList.add("hidden"); said.textContent = ""; } })));
   }
 
+  /** |g| of a spot on the axis: its run may have had another pixel size. */
+  function place(spot) {
+    const share = shareOf(profile.pixel_size_nm);
+    return Math.hypot(spot.gx * share.x, spot.gy * share.y) / (profile.calibrated ? 1 : 10);
+  }
+
   function marks(x, floor) {
     return shownSpots().map((spot) => {
       const picked = state.selected.includes(spot.row);
-      return h("line", { x1: x(spot.g), x2: x(spot.g), y1: floor - (picked ? 60 : 14), y2: floor, stroke: spot.colour, "stroke-width": picked ? 3 : 1.8,
+      return h("line", { x1: x(place(spot)), x2: x(place(spot)), y1: floor - (picked ? 60 : 14), y2: floor, stroke: spot.colour, "stroke-width": picked ? 3 : 1.8,
         style: { cursor: "pointer" }, onclick: () => set({ selected: [spot.row] }) }, h("title", {}, `spot ${spot.row}: ${spot.d_text} Å, ${spot.phase} ${spot.hkl}`));
     });
   }
 
   function overlayMarks(x, floor) {
+    const unit = profile.calibrated ? 1 : shareOf(profile.pixel_size_nm).x / 10;
     return state.overlays.flatMap((overlay) => (overlay.rings || []).filter((one) => one.intensity === null || one.intensity >= overlay.weakest).map((one) =>
-      h("line", { x1: x(one.g_per_nm), x2: x(one.g_per_nm), y1: EDGE.top, y2: floor, stroke: overlay.colour, "stroke-dasharray": "2 4" }, h("title", {}, `${overlay.phase} (${one.hkl.join(" ")})`))));
+      h("line", { x1: x(unit * one.g_per_nm), x2: x(unit * one.g_per_nm), y1: EDGE.top, y2: floor, stroke: overlay.colour, "stroke-dasharray": "2 4" }, h("title", {}, `${overlay.phase} (${one.hkl.join(" ")})`))));
   }
 
   function dTicks(x, last) {
@@ -85,8 +98,10 @@ export function makeProfile() {
     });
   }
 
+  const beyond = () => profile && shownSpots().some((spot) => place(spot) > profile.g_per_nm.at(-1) / (profile.calibrated ? 1 : 10));
   on("input frame scale", load);
-  on("result selected threshold hiddenPhases onlyPhase overlays qLimit", refresh);
+  on("result", () => (beyond() ? load() : refresh())); // a run may have looked further out
+  on("selected threshold hiddenPhases onlyPhase overlays qLimit", refresh);
   return Object.assign(sheet, { svg: () => sheet.querySelector("svg") });
 }
 

@@ -19,6 +19,8 @@ export function makeSeries({ goTo }) {
   let series = null;
   let fall = null;
   let version = null;
+  let name = null; // whose curves are shown
+  let asked = 0;
   let EDGE = edges();
   new ResizeObserver(() => refresh()).observe(plot);
 
@@ -27,12 +29,18 @@ export function makeSeries({ goTo }) {
     const now = run && state.input.n_frames > 1 ? run.version : null;
     if (now === version && series) return;
     version = now;
-    series = fall = null;
-    if (now && !["waiting", "running"].includes(run.status)) {
-      const query = { name: state.input.name };
-      series = await trying(() => ask("series", query));
-      fall = series && (await trying(() => pixels("waterfall", query)));
+    const mine = ++asked;
+    const ended = now && !["waiting", "running"].includes(run.status);
+    if (!ended || name !== state.input.name) {
+      series = fall = null;
+      refresh();
     }
+    if (!ended) return;
+    const query = { name: state.input.name };
+    const found = await trying(() => ask("series", query));
+    const picture = found && (await trying(() => pixels("waterfall", query)));
+    if (mine !== asked) return;
+    [name, series, fall] = [query.name, found, picture];
     refresh();
   }
 

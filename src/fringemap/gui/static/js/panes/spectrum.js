@@ -8,6 +8,13 @@ import { shownSpots, spotAt, toggled } from "../spots.js";
 import { PictureView } from "../view.js";
 
 const FEW_LABELS = 40;
+const SAME = 1e-6;
+
+/** By how much g of the result, in the pixel size of its run, grows in a picture of this pixel size (rows, cols). */
+export function shareOf(pixel) {
+  const own = state.result?.pixel_size_nm;
+  return own && pixel ? { x: own[1] / pixel[1], y: own[0] / pixel[0] } : { x: 1, y: 1 };
+}
 
 export function makeSpectrum({ edit }) {
   const show = { spots: true, labels: true };
@@ -27,6 +34,23 @@ export function makeSpectrum({ edit }) {
   const steps = () => view.cut?.bin_per_nm || [1, 1];
   view.toG = ({ row, col }) => ({ gx: (col - middle().col) * steps()[1], gy: (row - middle().row) * steps()[0] });
   view.fromG = ({ gx, gy }) => ({ row: gy / steps()[0] + middle().row, col: gx / steps()[1] + middle().col });
+
+  // Spots, and what is asked of them, are in the pixel size of their run.
+  const share = () => shareOf(view.cut?.pixel_size_nm);
+  const toRun = (place) => { const { gx, gy } = view.toG(place); return { gx: gx / share().x, gy: gy / share().y }; };
+  const fromRun = ({ gx, gy }) => view.fromG({ gx: gx * share().x, gy: gy * share().y });
+  const reachOf = (spot) => (0.75 * spot.width * share().x) / steps()[1];
+  // Phases have their true g: that of the picture, or of the run where the picture has none.
+  const known = () => (view.cut.calibrated ? { x: 1, y: 1 } : share());
+
+  let told = null;
+  function tellScale() {
+    const { x, y } = share();
+    const now = `${state.result.run} ${view.cut.pixel_size_nm}`;
+    if (told === now || !view.cut.calibrated || (Math.abs(x - 1) < SAME && Math.abs(y - 1) < SAME)) return;
+    told = now;
+    say("The pixel size has changed since this run: circles stay on their spots, d-spacings are those of the run.", "warm");
+  }
 
   function read(place) {
     const { gx, gy } = view.toG(place);
@@ -52,10 +76,11 @@ export function makeSpectrum({ edit }) {
   }
 
   function drawSpots(ctx, at, ratio) {
+    tellScale();
     const spots = shownSpots();
     const chosen = new Set(state.selected);
     const rivals = new Set(state.selected.flatMap((row) => (spotAt(row)?.rivals || []).map((rival) => rival.phase)));
-    const radius = (spot) => Math.max(7 * ratio, (0.75 * spot.width * at.scale) / steps()[1]);
+    const radius = (spot) => Math.max(7 * ratio, reachOf(spot) * at.scale);
     const mute = state.selected.length > 0;
     const taken = [];
     for (const spot of spots) {
@@ -63,7 +88,7 @@ export function makeSpectrum({ edit }) {
       const same = mute && state.selected.some((row) => spotAt(row)?.phase === spot.phase && spot.phase !== "unknown");
       ctx.globalAlpha = !mute || picked || same ? 1 : rivals.has(spot.phase) ? 0.85 : 0.45;
       for (const sign of [1, -1]) {
-        const place = view.fromG({ gx: sign * spot.gx, gy: sign * spot.gy });
+        const place = fromRun({ gx: sign * spot.gx, gy: sign * spot.gy });
         const [x, y] = at.toScreen(place.row, place.col);
         ring(ctx, x, y, radius(spot), { colour: spot.colour, ratio, picked, dashed: sign < 0, byHand: spot.by_hand });
         if (sign > 0 && show.labels && (spots.length <= FEW_LABELS || picked || !at.isFit())) label(ctx, at, spot, x, y, radius(spot), ratio, taken);
@@ -119,7 +144,7 @@ export function makeSpectrum({ edit }) {
     let outermost = 0;
     for (const one of overlay.rings) {
       if (one.intensity !== null && one.intensity < overlay.weakest) continue;
-      const [rx, ry] = [(one.g_per_nm / steps()[1]) * at.scale, (one.g_per_nm / steps()[0]) * at.scale];
+      const [rx, ry] = [((one.g_per_nm * known().x) / steps()[1]) * at.scale, ((one.g_per_nm * known().y) / steps()[0]) * at.scale];
       ctx.globalAlpha = one.intensity === null ? 0.8 : 0.35 + 0.6 * Math.sqrt(one.intensity / 100);
       ctx.setLineDash([6 * ratio, 4 * ratio]);
       ctx.beginPath();
@@ -137,7 +162,7 @@ export function makeSpectrum({ edit }) {
   function drawZone(ctx, at, overlay, ratio) {
     const [cos, sin] = [Math.cos(overlay.angle), Math.sin(overlay.angle)];
     for (const one of overlay.spots) {
-      const place = view.fromG({ gx: cos * one.gx - sin * one.gy, gy: sin * one.gx + cos * one.gy });
+      const place = view.fromG({ gx: known().x * (cos * one.gx - sin * one.gy), gy: known().y * (sin * one.gx + cos * one.gy) });
       const [x, y] = at.toScreen(place.row, place.col);
       const radius = (3 + 4 * Math.sqrt((one.intensity || 0) / 100)) * ratio;
       ctx.globalAlpha = one.extinct ? 0.5 : 0.95;
@@ -154,9 +179,9 @@ export function makeSpectrum({ edit }) {
   function nearest({ row, col, reach }) {
     let best = null;
     for (const spot of shownSpots()) for (const sign of [1, -1]) {
-      const place = view.fromG({ gx: sign * spot.gx, gy: sign * spot.gy });
+      const place = fromRun({ gx: sign * spot.gx, gy: sign * spot.gy });
       const far = Math.hypot(place.row - row, place.col - col);
-      if (far <= Math.max(reach, (0.75 * spot.width) / steps()[1]) && (!best || far < best.far)) best = { far, spot };
+      if (far <= Math.max(reach, reachOf(spot)) && (!best || far < best.far)) best = { far, spot };
     }
     return best?.spot ?? null;
   }
@@ -166,7 +191,7 @@ export function makeSpectrum({ edit }) {
     if (state.region) return;
     const spot = nearest(place);
     if (state.calibrating) return void state.calibrating(view.toG(place));
-    if (state.tool === "add" && !spot) return void edit({ op: "add", ...view.toG(place) });
+    if (state.tool === "add" && !spot) return void edit({ op: "add", ...toRun(place) });
     if (state.tool === "delete" && spot) return void edit({ op: "delete", ...spotPlace(spot) });
     if (!spot) return void set({ selected: [] });
     set({ selected: toggled(spot.row, event.shiftKey || event.ctrlKey) });
@@ -179,12 +204,26 @@ export function makeSpectrum({ edit }) {
     const spot = nearest({ ...place, reach: (12 * (devicePixelRatio || 1)) / view.scale });
     if (!spot) return null;
     return {
-      move: (now) => { view.repaint(); say(`moving to d = ${fixed(10 / Math.hypot(...Object.values(view.toG(now))), 3)} Å`); },
-      end: (now, far) => far && edit({ op: "move", ...spotPlace(spot), to: view.toG(now) }),
+      move: (now) => { view.repaint(); say(`moving to d = ${fixed(10 / Math.hypot(...Object.values(toRun(now))), 3)} Å`); },
+      end: (now, far) => far && edit({ op: "move", ...spotPlace(spot), to: toRun(now) }),
     };
   }
 
   const spotPlace = (spot) => ({ gx: spot.gx, gy: spot.gy });
+
+  let widened = null;
+  /** A run may have looked further out than the picture goes. */
+  async function widen() {
+    if (!view.cut || !view.full || state.region || widened === state.result?.run) return;
+    const beyond = ({ row, col }) => row < 0 || col < 0 || row > view.full[0] || col > view.full[1];
+    if (!shownSpots().some((spot) => beyond(fromRun(spot)))) return;
+    widened = state.result.run;
+    await view.fetchCut();
+    view.fetchSoon();
+  }
+
+  on("input", () => { told = null; });
+  on("result", widen);
   on("result selected hiddenPhases onlyPhase threshold qLimit overlays region", () => view.repaint());
   return Object.assign(view, { spotPlace });
 }
