@@ -25,6 +25,9 @@ PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 LAPTOP, LARGE = {"width": 1366, "height": 768}, {"width": 2560, "height": 1440}
 MARKUP = "<img src=x onerror=document.title='owned'>.mrc"
 RUTILE_NM = "0.0614634"
+UNDER_WAY = {"run": "r", "name": "lif.mrc", "status": "running", "created": 1.0, "done": 1, "total": 9, "messages": []}
+UNDER_WAY |= {"summary": {}, "left_s": None, "version": "1"}
+"""A run as the server tells of it, but for its seconds."""
 
 
 def _fading(frame: int) -> Any:
@@ -320,6 +323,175 @@ def test_contrast_zoom_and_keys_change_only_what_is_shown(visit: Callable[..., A
     assert tab.locator(".pane:visible").count() == 1
     tab.keyboard.press("?")
     assert tab.locator("dialog kbd").count() > 20
+
+
+def posts(tab: Any, path: str, answer: Any) -> list[Any]:
+    """Answer what is sent to the server in its place, and keep what was sent."""
+    sent: list[Any] = []
+
+    def take(route: Any) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        sent.append(route.request.post_data_json)
+        return answer(route)
+
+    tab.route(f"**/api/{path}", take)
+    return sent
+
+
+def test_a_rounded_pixel_size_that_is_only_looked_at_stays_what_the_file_states(
+    visit: Callable[..., Any], folder: Path
+) -> None:
+    write_mrc(folder / "rounded.mrc", draw_lif().image, pixel_size_angstrom=(0.251234567,) * 2)
+    tab = visit("rounded.mrc")
+    sent = posts(tab, "scale", lambda route: route.continue_())
+    field = tab.get_by_label("Pixel size in nm per pixel")
+    assert field.input_value() == "0.0251235"
+    for key in ("Enter", "Tab"):
+        field.click()
+        tab.keyboard.press(key)
+    tab.wait_for_timeout(300)
+    assert (sent, state(tab, "input.given")) == ([], None)
+
+
+def test_a_pixel_size_takes_a_comma_is_sent_once_and_is_refused_where_it_is_no_number(
+    visit: Callable[..., Any], folder: Path
+) -> None:
+    write_lif(folder / "scaled.mrc")
+    tab = visit("scaled.mrc")
+    sent = posts(tab, "scale", lambda route: route.continue_())
+    field = tab.get_by_label("Pixel size in nm per pixel")
+    field.click(click_count=3)
+    tab.keyboard.type("0,037")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("fringemap.state.input.pixel_size_nm[1] === 0.037")
+    tab.wait_for_timeout(300)
+    assert sent == [{"name": "scaled.mrc", "pixel_size_nm": 0.037}]
+    assert field.input_value() == "0.037"
+    for words in ("0.0.3", "-2", "1/3"):
+        field.fill(words)
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(f"#foot .message.bad:has-text('“{words}” is no pixel size')")
+    assert field.input_value() == "0.037"
+    field.fill("")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("Math.abs(fringemap.state.input.pixel_size_nm[1] - 0.025) < 1e-9")
+    assert [one["pixel_size_nm"] for one in sent] == [0.037, None]
+
+
+def test_beside_run_stands_what_it_analyses(visit: Callable[..., Any]) -> None:
+    tab = visit("lif.mrc")
+    tab.click("#tab-analysis-Analyse")
+    assert tab.inner_text("#run-on") == "on lif.mrc"
+    tab.get_by_label("Choose series.mrc for a run").check()
+    assert tab.inner_text("#run-on") == "on series.mrc"
+    tab.get_by_label("Choose lif.mrc for a run").check()
+    assert tab.inner_text("#run-on") == "on series.mrc, lif.mrc"
+    for name in ("lif.mrc", "series.mrc"):
+        tab.get_by_label(f"Choose {name} for a run").uncheck()
+    assert tab.inner_text("#run-on") == "on lif.mrc"
+
+
+def test_a_double_click_begins_one_run(visit: Callable[..., Any]) -> None:
+    tab = visit("lif.mrc")
+    tab.click("#tab-analysis-Analyse")
+    held: list[Any] = []
+    sent = posts(tab, "runs", lambda route: held.append(route))
+    tab.dblclick("button.main:visible")
+    tab.wait_for_timeout(300)
+    assert len(sent) == 1
+    assert tab.is_disabled("button.main:visible")
+    held.pop().fulfill(json=[])
+    tab.wait_for_selector("button.main:visible:not(:disabled)")
+    assert len(sent) == 1
+
+
+def test_a_key_that_is_held_down_begins_one_run(visit: Callable[..., Any]) -> None:
+    tab = visit("lif.mrc")
+    sent = posts(tab, "runs", lambda route: route.fulfill(json=[]))
+    for _ in range(4):
+        tab.keyboard.down("i")
+        tab.wait_for_timeout(200)
+    tab.keyboard.up("i")
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(("open_tab", "then"), [("Analyse", "Phases"), ("Label", "Label")])
+def test_the_end_of_a_run_shows_its_phases_unless_something_else_is_being_done(
+    visit: Callable[..., Any], open_tab: str, then: str
+) -> None:
+    tab = visit("lif.mrc")
+    told = {**UNDER_WAY, "seconds": 1.0}
+    tab.route("**/api/runs", lambda route: route.fulfill(json=[told]))
+    tab.click(f"#tab-analysis-{open_tab}")
+    tab.wait_for_function("fringemap.state.runs[0]?.status === 'running'")
+    told["status"] = "done"
+    tab.wait_for_function("fringemap.state.runs[0].status === 'done'")
+    assert tab.inner_text("#right [aria-selected=true]") == then
+
+
+def test_play_pressed_three_times_quickly_plays_at_its_own_pace(visit: Callable[..., Any]) -> None:
+    tab = visit("series.mrc")
+    tab.wait_for_selector("body[data-shown='series.mrc#0']")
+    for _ in range(3):
+        tab.keyboard.press(" ")
+    before = tab.evaluate("fringemapTimes.length")
+    tab.wait_for_timeout(2000)
+    tab.keyboard.press(" ")
+    # Five frames a second, and some time for the key that stops it.
+    assert 0 < tab.evaluate("fringemapTimes.length") - before <= 13
+
+
+def test_of_two_files_opened_quickly_the_last_is_shown_whichever_is_slower(visit: Callable[..., Any]) -> None:
+    tab = visit()
+    held: list[Any] = []
+    tab.route("**/api/input?name=series.mrc", lambda route: held.append(route))
+    tab.get_by_role("button", name="series.mrc").first.click()
+    tab.get_by_role("button", name="lif.mrc").first.click()
+    tab.wait_for_selector("body[data-shown='lif.mrc#0']")
+    held[0].continue_()
+    tab.wait_for_timeout(500)
+    assert state(tab, "input.name") == "lif.mrc"
+
+
+def test_the_spot_of_a_calibration_is_asked_for_in_the_whole_diffractogram_of_its_own_file(
+    visit: Callable[..., Any],
+) -> None:
+    tab = visit("lif.mrc")
+    tab.wait_for_selector("body[data-shown='lif.mrc#0']")
+    tab.keyboard.press("r")
+    assert state(tab, "region") is not None
+    tab.click(".badge")
+    tab.get_by_role("button", name="Click the spot").click()
+    assert state(tab, "region") is None
+    assert tab.evaluate("Boolean(fringemap.state.calibrating)")
+    tab.get_by_role("button", name="series.mrc").first.click()
+    tab.wait_for_selector("body[data-shown='series.mrc#0']")
+    assert not tab.evaluate("Boolean(fringemap.state.calibrating)")
+
+
+def test_cards_of_a_run_under_way_stay_while_its_seconds_are_counted(visit: Callable[..., Any]) -> None:
+    tab = visit("lif.mrc")
+    counted: list[int] = []
+
+    def count(route: Any) -> None:
+        counted.append(len(counted))
+        route.fulfill(json=[{**UNDER_WAY, "seconds": len(counted), "done": min(len(counted), 9)}])
+
+    tab.route("**/api/runs", count)
+    tab.click("#tab-files-Runs")
+    tab.click("#tab-analysis-Analyse")
+    cancel = tab.get_by_role("button", name="Cancel")
+    tab.wait_for_function("document.querySelectorAll('.card progress').length === 2")
+    before = cancel.element_handles()
+    before[0].focus()
+    then = counted[-1]
+    while counted[-1] < then + 3:
+        tab.wait_for_timeout(200)
+    assert all(one.evaluate("(e) => e.isConnected") for one in before)
+    assert before[0].evaluate("(e) => e === document.activeElement")
+    assert tab.locator(".card progress").first.evaluate("(e) => e.value") > 3
+    assert "of 9 frames" in tab.inner_text("#left .card")
 
 
 def test_two_browsers_show_different_files_at_once(visit: Callable[..., Any], analysed: Page) -> None:

@@ -245,6 +245,18 @@ def test_what_was_under_way_when_the_server_ended_can_be_resumed(tmp_path: Path)
         assert result_of(second)["spots"]
 
 
+def test_the_clock_of_a_run_that_a_killed_server_left_does_not_go_on(tmp_path: Path) -> None:
+    write_lif(tmp_path / "a.mrc")
+    with serving(tmp_path) as first:
+        run = first.post("runs", {"names": ["a.mrc"], "settings": QUICK}).json()[0]
+        first.wait_for(run["run"])
+    (path,) = (tmp_path / ".fringemap").glob(f"**/{run['run']}/run_state.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running", "ended": None}))
+    with serving(tmp_path) as second:
+        kept = second.get("runs").json()[0]
+        assert (kept["status"], kept["seconds"], kept["left_s"]) == ("stopped", None, None)
+
+
 def test_a_damaged_session_is_left_aside(tmp_path: Path) -> None:
     write_lif(tmp_path / "a.mrc")
     (tmp_path / ".fringemap").mkdir()

@@ -300,6 +300,12 @@ def test_frames_that_arrive_in_a_watched_folder_are_shown_as_they_come(tab: Any,
     assert tab.locator("#live-sheet [role=alert]").all_inner_texts() == ["LiF appears: f1", "LiF covers 5 %: f1"]
     assert tab.locator("#live-sheet svg circle").count() == 3
     picture(tab, "live")
+    # They come with another tab in front as well.
+    choose(tab, "Phases")
+    write_lif(served.folder / "camera" / "f3.mrc", 3)
+    tab.wait_for_selector("body[data-shown='camera/f3.mrc#0']", timeout=30_000)
+    choose(tab, "Live")
+    tab.wait_for_function("document.querySelectorAll('#live-sheet li').length === 4")
     button(tab, "Stop").click()
     link = tab.wait_for_selector("text=Results (zip)")
     packed = served.raw("GET", f"/{link.get_attribute('href')}")

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fringemap.records import FrameResult
 
 _NAME = "run_state.json"
-_OPEN = ("waiting", "running")
+OPEN = ("waiting", "running")
+"""How a run stands that has not ended."""
 _PATIENCE_S = 10.0
 
 
@@ -130,7 +131,7 @@ class Runs:
             run = self.get(key)
             if self._under_way == key:
                 self._end_worker()
-            if run.status in _OPEN:
+            if run.status in OPEN:
                 run = self._put(replace(run, status="cancelled", ended=time.time()))
             return run
 
@@ -138,8 +139,8 @@ class Runs:
         """Put a run that ended badly, or was stopped, back into the queue; it keeps what it has done."""
         with self._lock:
             run = self.get(key)
-            if run.status not in _OPEN:
-                run = self._put(replace(run, status="waiting", messages=(), ended=None))
+            if run.status not in OPEN:
+                run = self._put(replace(run, status="waiting", messages=(), started=None, ended=None))
                 self._lock.notify_all()
         self.start()
         return run
@@ -318,5 +319,5 @@ def _load_all(folder: Path) -> list[Run]:
             run = Run(**{**found, "messages": tuple(found["messages"])})
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        runs.append(replace(run, status="stopped") if run.status in _OPEN else run)
+        runs.append(replace(run, status="stopped") if run.status in OPEN else run)
     return runs

@@ -139,7 +139,7 @@ def estimate_background(
     part.fill_outside(background, 1.0, workers=workers)
     table[0] = table[1]
     largest = max(float(power[block].max()) for block in part.blocks())
-    flat = np.maximum(table, max(_TINY, _LEAST_SHARE * largest)).ravel()
+    flat = np.maximum(table, np.float32(max(float(_TINY), _LEAST_SHARE * largest))).ravel()
 
     def look_up(piece: tuple[slice, slice]) -> None:
         background[piece] = flat.take(grid.cell[piece], mode="clip")

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from fringemap import settings as knobs
 from fringemap.errors import SettingsError
 from fringemap.gui.answers import answer, body_of, session_of
+from fringemap.gui.runs import OPEN
 from fringemap.pipeline import load_phases
 from fringemap.report.run import to_plain
 
@@ -113,8 +114,9 @@ def list_runs(request: Request) -> Response:
 
 def _told(session: Session, run: Run) -> dict[str, Any]:
     told = {k: getattr(run, k) for k in ("run", "name", "status", "created", "done", "total", "messages", "summary")}
-    end = run.ended or time.time()
-    seconds = None if run.started is None else end - run.started
+    # When a run ended that the end of the server stopped, nobody knows.
+    end = time.time() if run.status in OPEN else run.ended
+    seconds = None if run.started is None or end is None else end - run.started
     return {**told, "seconds": seconds, "left_s": _left(session, run, seconds), "version": session.version_of(run)}
 
 

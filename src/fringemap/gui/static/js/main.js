@@ -72,11 +72,13 @@ function wear(theme) {
 
 // --- from a file to what is shown ---
 
+let opened = 0;
 async function open(name, { at = 0 } = {}) {
+  const mine = ++opened;
   const input = await trying(() => ask("input", { name }));
-  if (!input) return;
+  if (!input || mine !== opened) return;
   stop();
-  set({ input, frame: Math.min(at, input.n_frames - 1), result: null, selected: [], region: null, onlyPhase: null, hiddenPhases: new Set(), threshold: null, tool: "select" });
+  set({ input, frame: Math.min(at, input.n_frames - 1), result: null, selected: [], region: null, onlyPhase: null, hiddenPhases: new Set(), threshold: null, tool: "select", calibrating: null });
   for (const view of [frame, spectrum, map]) {
     view.look.auto = true;
     view.expected = input.frame_shape;
@@ -151,6 +153,7 @@ on("region", async () => {
 });
 
 function rescaled(input) {
+  if (input.name !== state.input.name) return;
   set({ input, scale: {} });
   say(`Pixel size: ${input.badge.words}`);
 }
@@ -192,7 +195,7 @@ async function refreshRuns() {
     if (JSON.stringify(runs) !== JSON.stringify(state.runs)) set({ runs });
     for (const run of runs) {
       const before = seen.get(`status ${run.run}`);
-      if (before && before !== run.status && run.status === "done" && run === mine) right.choose("Phases");
+      if (before && before !== run.status && run.status === "done" && run === mine && !analyse.sheet.classList.contains("hidden")) right.choose("Phases");
       if (before && before !== run.status && !["waiting", "running"].includes(run.status)) say(`${run.name}: ${run.status}${run.messages.length ? `: ${run.messages[0]}` : ""}`, run.status === "done" ? "good" : "bad");
       seen.set(`status ${run.run}`, run.status);
       seen.set(run.run, run.version);
@@ -205,10 +208,11 @@ async function refreshRuns() {
 
 // --- playing ---
 
-function play() { if (state.playing) stop(); else if (state.input?.n_frames > 1) { set({ playing: true }); next(); } }
+function play() { if (state.playing) stop(); else if (state.input?.n_frames > 1) { set({ playing: true }); next(++loop); } }
 function stop() { if (state.playing) set({ playing: false }); }
-async function next() {
-  while (state.playing && state.input) {
+let loop = 0;
+async function next(mine) {
+  while (mine === loop && state.playing && state.input) {
     const began = performance.now();
     await goTo((state.frame + 1) % state.input.n_frames, began);
     await new Promise((resume) => setTimeout(resume, Math.max(0, PLAY_MS - (performance.now() - began))));
@@ -239,7 +243,7 @@ document.addEventListener("keydown", (event) => {
   const action = KEYS[event.key];
   if (!action || (event.key === " " && event.target.closest("button, [type=checkbox], [type=range], tr"))) return;
   event.preventDefault();
-  action();
+  if (!event.repeat) action();
 });
 on("tool", () => {
   document.querySelector("#foot .tool").textContent = { add: "Click where a spot is (N ends it)", move: "Drag a spot (V ends it)", delete: "Click a spot to remove it (X ends it)" }[state.tool] || "";

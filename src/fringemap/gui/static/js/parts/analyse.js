@@ -3,6 +3,7 @@
 import { ask, tell } from "../api.js";
 import { h, fixed, put } from "../dom.js";
 import { on, say, set, state, trying } from "../store.js";
+import { advance } from "./files.js";
 
 export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
   const fields = (await trying(() => ask("settings"))) || [];
@@ -55,9 +56,15 @@ export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
     return out;
   }
 
+  let posting = false;
   async function start() {
+    if (posting) return;
+    posting = true;
+    showStatus();
     const names = state.picked?.length ? state.picked : state.input ? [state.input.name] : [];
     const added = await trying(() => tell("runs", { names, settings: values() }));
+    posting = false;
+    showStatus();
     if (!added) return;
     set({ threshold: null });
     say(added.length > 1 ? `${added.length} files are in the queue.` : "The run is in the queue.");
@@ -67,15 +74,26 @@ export async function makeAnalyse({ refreshRuns, showRuns, edit, phases }) {
 
   function showStatus() {
     const many = state.picked?.length || 0;
-    run.disabled = !many && !state.input;
+    run.disabled = posting || (!many && !state.input);
     run.textContent = many > 1 ? `Run ${many} files` : "Run";
-    sheet.querySelector("#run-on").textContent = many ? "" : state.input ? `on ${state.input.title}` : "Open a file first";
+    const names = many ? state.picked.map((name) => name.split("/").at(-1)) : state.input ? [state.input.title] : [];
+    const where = sheet.querySelector("#run-on");
+    where.textContent = where.title = names.length ? `on ${names.join(", ")}` : "Open a file first";
     const mine = state.runs.find((one) => one.name === state.input?.name);
-    const open = mine && ["waiting", "running"].includes(mine.status);
-    put(status, open && h("div", { class: "card" },
+    const now = JSON.stringify([mine?.run, mine?.status, mine?.messages]);
+    if (now !== built) showRun(mine);
+    built = now;
+    if (!mine || !open(mine)) return;
+    advance(status.querySelector("progress"), mine);
+    status.querySelector(".quiet").textContent = `${mine.total > 1 ? `${mine.done} of ${mine.total} frames · ` : ""}${fixed(mine.seconds || 0, 0)} s${mine.left_s === null ? "" : ` · about ${fixed(Math.max(mine.left_s, 1), 0)} s left`}`;
+  }
+
+  let built = "";
+  const open = (one) => ["waiting", "running"].includes(one.status);
+  function showRun(mine) {
+    put(status, mine && open(mine) && h("div", { class: "card" },
       h("div", { class: "row" }, h("strong", { class: "grow" }, mine.status), h("button", { type: "button", onclick: async () => { await trying(() => tell("run", { run: mine.run, action: "cancel" })); refreshRuns(); } }, "Cancel")),
-      h("progress", { max: mine.total, ...(mine.total > 1 ? { value: mine.done } : {}), "aria-label": "Progress" }),
-      h("div", { class: "quiet" }, `${mine.total > 1 ? `${mine.done} of ${mine.total} frames · ` : ""}${fixed(mine.seconds || 0, 0)} s${mine.left_s === null ? "" : ` · about ${fixed(Math.max(mine.left_s, 1), 0)} s left`}`)),
+      h("progress", { "aria-label": "Progress" }), h("div", { class: "quiet" })),
       mine && ["failed", "partly failed"].includes(mine.status) && mine.messages.slice(0, 3).map((one) => h("div", { class: "note bad" }, one)),
       mine && mine.status === "stopped" && h("div", { class: "note" }, "This run was stopped when the server ended. ", h("button", { type: "button", onclick: async () => { await trying(() => tell("run", { run: mine.run, action: "retry" })); refreshRuns(); } }, "Resume")));
   }

@@ -7,7 +7,8 @@ import { on, say, set, state, trying } from "../store.js";
 export function makeBar(host, { goTo, actions }) {
   const title = h("strong", { class: "title cut" }, "No file open");
   const badge = h("button", { class: "badge", title: "", "aria-haspopup": "dialog", onclick: () => actions.calibrate() }, "no scale");
-  const size = h("input", { type: "number", step: "any", min: "0", style: { width: "7rem" }, "aria-label": "Pixel size in nm per pixel", title: "Pixel size; Enter takes it, empty goes back to the file's own", onkeydown: (event) => { if (event.key === "Enter") give(); event.stopPropagation(); }, onchange: () => give() });
+  const size = h("input", { type: "text", inputmode: "decimal", spellcheck: "false", autocomplete: "off", style: { width: "7rem" }, "aria-label": "Pixel size in nm per pixel", title: "Pixel size; Enter takes it, empty goes back to the file's own", onkeydown: (event) => { if (event.key === "Enter") size.blur(); event.stopPropagation(); }, onchange: () => give() });
+  let written = { name: "", words: "" }; // what this page put into the field
   const slider = h("input", { id: "slider", type: "range", min: "0", max: "0", step: "1", "aria-label": "Frame", oninput: () => goTo(Number(slider.value)) });
   const place = h("span", { class: "number", style: { "min-width": "6.5rem" } });
   const play = h("button", { title: "Play or pause (space)", "aria-label": "Play", onclick: () => actions.play() }, "▶");
@@ -24,11 +25,22 @@ export function makeBar(host, { goTo, actions }) {
     h("button", { title: "Keys and first steps (?)", onclick: () => actions.help() }, "? Help"));
 
   async function give() {
-    if (!state.input) return;
-    const value = size.value === "" ? null : Number(size.value);
-    if (value === (state.input.pixel_size_nm?.[1] ?? null)) return;
-    const input = await trying(() => tell("scale", { name: state.input.name, pixel_size_nm: value }));
-    if (input) { set({ input, scale: {} }); say(`Pixel size: ${input.badge.words}`); }
+    const typed = size.value.trim();
+    const { name } = state.input || {};
+    if (!name || typed === written.words) return;
+    const value = typed === "" ? null : Number(typed.replace(",", "."));
+    if (value !== null && !(value > 0 && value < Infinity)) { write(); return void say(`“${typed}” is no pixel size; give a number of nm per pixel, above zero.`, "bad"); }
+    const input = await trying(() => tell("scale", { name, pixel_size_nm: value }));
+    if (state.input.name !== name) return;
+    if (!input) return void write();
+    set({ input, scale: {} });
+    say(`Pixel size: ${input.badge.words}`);
+  }
+
+  function write() {
+    const { name, pixel_size_nm: known } = state.input;
+    written = { name, words: known ? short(known[1], 6) : "" };
+    size.value = written.words;
   }
 
   function refresh() {
@@ -41,7 +53,7 @@ export function makeBar(host, { goTo, actions }) {
     badge.className = `badge ${input.badge.level}`;
     badge.textContent = { green: "calibrated", amber: "not verified", red: "no pixel size" }[input.badge.level];
     badge.title = `${input.badge.words}. Click to calibrate on a spot that you know.`;
-    if (document.activeElement !== size) size.value = input.pixel_size_nm ? short(input.pixel_size_nm[1], 6) : "";
+    if (document.activeElement !== size || size.value === written.words || input.name !== written.name) write();
     size.placeholder = "give it";
     slider.max = input.n_frames - 1;
     turned();

@@ -41,6 +41,7 @@ export function showCalibration({ phases, taken }) {
     h("p", {}, "This is ", phase, " (", hkl, ") – choose, then click the spot in the diffractogram."),
     h("div", { class: "buttons" }, h("button", { class: "main", onclick: () => {
       box.close();
+      set({ region: null }); // its diffractogram takes no calibration
       say(`Click the spot of ${phase.value} (${hkl.value}) in the diffractogram; Esc to leave it.`);
       state.calibrating = async (place) => {
         state.calibrating = null;

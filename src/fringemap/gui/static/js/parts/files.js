@@ -4,6 +4,12 @@ import { address, ask, tell, upload } from "../api.js";
 import { h, fixed, megabytes, put, short, tabs } from "../dom.js";
 import { on, say, set, state, trying } from "../store.js";
 
+/** Show how far a run is; one of a single frame does not say. */
+export function advance(bar, run) {
+  bar.max = run.total;
+  if (run.total > 1) bar.value = run.done; else bar.removeAttribute("value");
+}
+
 export function makeFiles(host, { open, refreshRuns }) {
   const listing = h("div");
   const recent = h("div");
@@ -67,18 +73,36 @@ export function makeFiles(host, { open, refreshRuns }) {
 
   // --- runs ---
 
+  // A card stays while its run does, so that it can be clicked and keeps the focus; what counts up is written into it.
+  let built = "";
+  let cards = [];
   function showRuns() {
-    const runs = state.runs;
-    put(queue, runs.length ? null : h("p", { class: "quiet" }, "No run yet. Open a frame and choose Run."), runs.map((run) => h("div", { class: `card ${run.name === state.input?.name ? "picked" : ""}`, "data-status": run.status },
+    const { runs } = state;
+    const now = JSON.stringify(runs.map(({ run, status, messages }) => [run, status, messages]));
+    if (now !== built) {
+      cards = runs.map(card);
+      put(queue, runs.length ? null : h("p", { class: "quiet" }, "No run yet. Open a frame and choose Run."), cards);
+      built = now;
+    }
+    runs.forEach((run, k) => {
+      cards[k].classList.toggle("picked", run.name === state.input?.name);
+      cards[k].querySelector(".said").textContent = said(run);
+      const bar = cards[k].querySelector("progress");
+      if (bar) advance(bar, run);
+    });
+  }
+
+  function card(run) {
+    return h("div", { class: "card", "data-status": run.status },
       h("button", { class: "entry", title: run.name, onclick: () => open(run.name) }, h("strong", { class: "cut grow" }, run.name.split("/").at(-1)), h("span", { class: { done: "good", failed: "bad", "partly failed": "bad" }[run.status] || "quiet" }, run.status)),
-      run.status === "running" && h("progress", { max: run.total, ...(run.total > 1 ? { value: run.done } : {}), "aria-label": `Progress of ${run.name}` }),
-      h("div", { class: "quiet" }, said(run)),
+      run.status === "running" && h("progress", { "aria-label": `Progress of ${run.name}` }),
+      h("div", { class: "quiet said" }),
       run.messages.map((message) => h("div", { class: "note bad" }, message)),
       h("div", { class: "row" },
         ["waiting", "running"].includes(run.status) && h("button", { onclick: () => change(run, "cancel") }, "Cancel"),
         ["failed", "partly failed"].includes(run.status) && h("button", { onclick: () => change(run, "retry") }, "Retry"),
         ["cancelled", "stopped"].includes(run.status) && h("button", { onclick: () => change(run, "retry") }, "Resume"),
-        !["waiting", "running"].includes(run.status) && h("button", { title: "Forget this run and its results", onclick: () => change(run, "remove") }, "Remove")))));
+        !["waiting", "running"].includes(run.status) && h("button", { title: "Forget this run and its results", onclick: () => change(run, "remove") }, "Remove")));
   }
 
   function said(run) {

@@ -14,11 +14,14 @@ const MINE = "#ffd24a";
 const PROPOSED = "#6fc3ff";
 const STEP = 1.15;
 const MOST_UNDO = 300;
+const AGAIN_MS = 4000;
+const SAME_SIZE = 1e-4;
 
 export function makeLabel({ spectrum, onSaved = () => {} }) {
   const sheet = h("div", { class: "sheet", id: "label-sheet" });
   const before = { draw: spectrum.draw, pick: spectrum.pick, drag: spectrum.drag, hover: spectrum.hover };
-  let key = null; // name and frame of what is shown
+  let key = null; // name and frame of the marks, and the pixel size they are in [nm]; null until the server gave them
+  let refused = ""; // why it did not
   let kept = false; // whether the server holds labels of this frame
   let work = { marks: [], strokes: [] };
   let proposals = [];
@@ -30,22 +33,29 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   let brush = 0.15; // radius [1/nm]
   let drawing = null; // what the hand is making
   let cursor = null;
-  let unsaved = null;
+  const unsaved = new Map(); // a frame to its labels
+  let lost = ""; // why the last ones were not taken
+  let sending = 0;
   let timer = null;
   let saving = Promise.resolve();
+  let wanted = 0;
+  let seen = false; // the diffractogram is the one of this frame and pixel size
+  spectrum.onCut = () => { seen = true; if (state.labelling) spectrum.repaint(); };
 
   const ratio = uiRatio;
   const steps = () => spectrum.cut?.bin_per_nm || [1, 1];
   const perPx = () => steps()[1] / spectrum.scale; // 1/nm to a pixel of the screen
-  const ready = () => Boolean(spectrum.full && spectrum.cut?.calibrated && !state.region);
+  const ready = () => Boolean(key && seen && spectrum.full && spectrum.cut?.calibrated && !state.region);
   const distance = (a, b) => Math.hypot(a.gx - b.gx, a.gy - b.gy);
   const list = (name) => (name === "marks" ? work.marks : proposals);
+  const idOf = ({ name, frame }) => `${frame} ${name}`;
+  const sizeNow = () => state.input?.pixel_size_nm?.[1];
   const pickedOne = () => (picked ? list(picked.list)[picked.at] : undefined);
 
   // --- the mode itself ---
 
   function enter() {
-    Object.assign(spectrum, { draw, pick: () => {}, drag: { begin }, hover });
+    Object.assign(spectrum, { draw, pick: (place, event) => state.calibrating && before.pick(place, event), drag: { begin }, hover });
     if (state.region) set({ region: null });
     spectrum.stage.classList.add("labelling");
     load();
@@ -59,32 +69,55 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   }
 
   async function load() {
+    const { input, frame } = state;
+    if (key && key.name === input?.name && key.frame === frame) return void rescale();
+    const mine = ++wanted;
+    clear();
+    if (!input) return;
     await flush();
-    if (!state.input) return void refresh();
-    const mine = { name: state.input.name, frame: state.frame };
-    if (key && key.name === mine.name && key.frame === mine.frame) return void refresh();
-    key = mine;
+    if (mine !== wanted) return;
+    // What the server did not take is newer than what it holds.
+    const asked = { name: input.name, frame };
+    const left = unsaved.get(idOf(asked));
+    const found = left || (await ask("labels", asked).catch((error) => error));
+    if (mine !== wanted) return;
+    if (found instanceof Error) { refused = found.message; return void refresh(); }
+    kept = Boolean(found);
+    if (found) work = { marks: found.marks, strokes: found.strokes };
+    key = { ...asked, size: left ? left.size : found?.pixel_size_nm };
+    rescale();
+  }
+
+  /** Nothing is marked until the labels of this frame are there. */
+  function clear() {
+    key = null;
+    refused = "";
     [work, proposals, past, future, picked, kept] = [{ marks: [], strokes: [] }, [], [], [], null, false];
-    const found = await trying(() => ask("labels", mine));
-    if (key !== mine) return;
-    if (found) {
-      work = { marks: found.marks, strokes: found.strokes };
-      kept = true;
-      if (Math.abs(found.pixel_size_nm / state.input.pixel_size_nm?.[1] - 1) > 1e-4) rescale(found.pixel_size_nm / state.input.pixel_size_nm[1]);
-    }
     refresh();
   }
 
-  /** The pixel size was changed since: marks stay on their bins. */
-  function rescale(factor) {
-    const scaled = (one) => ({ ...one, gx: Array.isArray(one.gx) ? one.gx.map((x) => x * factor) : one.gx * factor, gy: Array.isArray(one.gy) ? one.gy.map((y) => y * factor) : one.gy * factor, radius: one.radius * factor });
-    work = { marks: work.marks.map(scaled), strokes: work.strokes.map(scaled) };
-    save();
+  /** Marks stay on their bins when the pixel size changes. */
+  function rescale() {
+    const [old, size] = [key.size, sizeNow()];
+    if (size && Math.abs(old / size - 1) > SAME_SIZE) {
+      const one = (them) => scaled(them, old / size);
+      [work, past, future, proposals] = [one(work), past.map(one), future.map(one), one({ marks: proposals, strokes: [] }).marks];
+      key = { ...key, size };
+      if (kept) save();
+    } else if (size && !old) key = { ...key, size };
+    refresh();
+  }
+
+  function scaled({ marks, strokes }, factor) {
+    const each = (given) => (Array.isArray(given) ? given.map((x) => x * factor) : given * factor);
+    const one = (mark) => ({ ...mark, gx: each(mark.gx), gy: each(mark.gy), radius: mark.radius * factor });
+    return { marks: marks.map(one), strokes: strokes.map(one) };
   }
 
   // --- changes ---
 
   function change(next, chosen = null) {
+    if (!key) return;
     past = [...past, work].slice(-MOST_UNDO);
     future = [];
     work = { ...work, ...next };
@@ -106,27 +139,47 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
 
   function save() {
     kept = true;
-    unsaved = { ...key, ...work };
+    unsaved.set(idOf(key), { ...key, ...work });
     clearTimeout(timer);
     timer = setTimeout(flush, SAVE_MS);
   }
 
   function flush() {
     clearTimeout(timer);
-    const mine = unsaved;
-    unsaved = null;
-    if (mine) saving = saving.then(() => trying(async () => { await tell("labels", mine); onSaved(); })).then(() => status());
+    const all = [...unsaved];
+    unsaved.clear();
+    sending += all.length;
+    for (const [id, mine] of all) saving = saving.then(() => send(id, mine));
     return saving;
   }
 
-  async function forget() {
-    clearTimeout(timer);
-    unsaved = null;
-    if (await trying(() => tell("labels", { ...key, forget: true }))) {
-      [work, past, future, picked, kept] = [{ marks: [], strokes: [] }, [], [], null, false];
+  async function send(id, mine) {
+    try {
+      const size = mine.name === state.input?.name ? sizeNow() : null;
+      await tell("labels", size ? { ...mine, ...scaled(mine, mine.size / size) } : mine);
+      lost = "";
       onSaved();
-      refresh();
+    } catch (error) {
+      if (!lost) say(`The labels are not saved: ${error.message}`, "bad");
+      lost = error.message;
+      if (!unsaved.has(id)) unsaved.set(id, mine);
+      clearTimeout(timer);
+      timer = setTimeout(flush, AGAIN_MS);
     }
+    sending -= 1;
+    status();
+  }
+
+  async function forget() {
+    const mine = key;
+    await flush();
+    if (!(await trying(() => tell("labels", { ...mine, forget: true })))) return;
+    unsaved.delete(idOf(mine));
+    if (!unsaved.size) lost = "";
+    onSaved();
+    if (key !== mine) return;
+    [work, past, future, picked, kept] = [{ marks: [], strokes: [] }, [], [], null, false];
+    refresh();
   }
 
   async function snapped(place, reach) {
@@ -134,7 +187,9 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   }
 
   async function add(place, { radius = null, free = false } = {}) {
+    const mine = key;
     const found = free ? null : await snapped(place, Math.max(radius ?? 0, SNAP_PX * ratio() * perPx()));
+    if (!mine || key !== mine) return;
     const near = found || place;
     const mark = { gx: near.gx, gy: near.gy, radius: radius ?? found?.radius ?? 1.5 * Math.max(...steps()), ignored: false };
     const double = work.marks.findIndex((one) => Math.min(distance(one, mark), distance(one, mate(mark))) < 0.5 * Math.max(one.radius, mark.radius));
@@ -156,6 +211,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   // --- proposals ---
 
   async function propose() {
+    if (!key) return;
     say("Looking for spots …");
     const mine = key;
     const found = await trying(() => tell("labels/propose", mine));
@@ -187,7 +243,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   // --- hands ---
 
   function begin(place, event) {
-    if (!ready() || event.button !== 0) return null;
+    if (!ready() || event.button !== 0 || state.calibrating) return null;
     const start = spectrum.toG(place);
     if (tool !== "circle") return paint(start);
     const hit = nearest(start);
@@ -198,12 +254,13 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   }
 
   function stretch(start, free) {
+    const mine = key;
     return {
       move(now) { drawing = { circle: { ...start, radius: Math.max(distance(start, spectrum.toG(now)), perPx()) } }; spectrum.repaint(); },
       end(now, far) {
         const radius = far ? distance(start, spectrum.toG(now)) : null;
         drawing = null;
-        add(start, { radius, free });
+        if (key === mine) add(start, { radius, free });
       },
     };
   }
@@ -216,16 +273,19 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
       move(now) { drawing = { circle: { ...mark, ...changed(now) }, instead: at }; spectrum.repaint(); },
       async end(now, far) {
         drawing = null;
-        if (!far) return;
+        if (!far || work.marks[at] !== mark) return;
         if (sizes) return void replace(at, changed(now));
-        const found = free ? null : await snapped(own(now), Math.max(mark.radius, SNAP_PX * ratio() * perPx()));
-        const { gx, gy } = found || own(now);
-        replace(at, { gx, gy });
+        const place = own(now);
+        const found = free ? null : await snapped(place, Math.max(mark.radius, SNAP_PX * ratio() * perPx()));
+        const { gx, gy } = found || place;
+        // Another frame may be shown by now, or the mark be gone.
+        if (work.marks.includes(mark)) replace(work.marks.indexOf(mark), { gx, gy });
       },
     };
   }
 
   function paint(start) {
+    const mine = key;
     const stroke = { gx: [start.gx], gy: [start.gy], radius: brush, erases: tool === "eraser" };
     drawing = { stroke };
     spectrum.repaint();
@@ -237,7 +297,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
         stroke.gy.push(g.gy);
         spectrum.repaint();
       },
-      end() { drawing = null; change({ strokes: [...work.strokes, stroke] }); },
+      end() { drawing = null; if (key === mine) change({ strokes: [...work.strokes, stroke] }); },
     };
   }
 
@@ -358,13 +418,15 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
     const spots = work.marks.filter((one) => !one.ignored).length;
     const ignored = work.marks.length - spots;
     const parts = [`${spots} ${spots === 1 ? "circle" : "circles"}`, ignored && `${ignored} to ignore`, work.strokes.length && `${work.strokes.length} ${work.strokes.length === 1 ? "stroke" : "strokes"}`].filter(Boolean).join(", ");
-    said.textContent = kept ? `${parts} · ${unsaved ? "saving …" : "saved"}` : "This frame has no labels yet.";
+    const how = lost ? `not saved, which is tried again (${lost})` : unsaved.size || sending ? "saving …" : "saved";
+    said.textContent = !key ? "Reading its labels …" : kept || lost ? `${parts} · ${how}` : "This frame has no labels yet.";
   }
 
   function refresh() {
     spectrum.repaint();
     if (!state.input) return void put(sheet, h("p", { class: "quiet" }, "Open a file on the left; then mark the spots of its diffractogram."));
     if (!state.input.pixel_size_nm) return void put(sheet, h("p", { class: "note" }, "This frame has no pixel size. Give it at the top, then label."));
+    if (refused) return void put(sheet, h("p", { class: "note bad" }, `The labels of this frame cannot be read, so none are taken: ${refused}`), h("button", { onclick: load }, "Try again"));
     const one = pickedOne();
     const size = h("span", { class: "number" }, fixed(brush, 3));
     const button = (words, title, action, more = {}) => h("button", { title, onclick: (event) => { action(); event.currentTarget.blur(); }, ...more }, words);
@@ -386,7 +448,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
       proposals.length > 0 && h("p", { class: "quiet" }, "Dotted ones are faint: an analysis would not list them. Training looks away there."),
       h("h3", {}, "This frame"),
       h("p", { class: "quiet" }, "Whatever is not marked counts as background."),
-      h("div", { class: "row wrap" }, !kept && button("It shows no spot", "Keep this frame as one without any spot", () => change({})), kept && button("Forget its labels", "Delete the labels of this frame", forget)));
+      h("div", { class: "row wrap" }, key && !kept && button("It shows no spot", "Keep this frame as one without any spot", () => change({})), key && kept && button("Forget its labels", "Delete the labels of this frame", forget)));
     status();
   }
 
@@ -401,12 +463,12 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   }
 
   on("labelling", () => (state.labelling ? enter() : leave()));
-  on("input frame scale", () => { if (state.labelling) load(); });
+  on("input frame scale", () => { seen = false; if (state.labelling) load(); });
   on("input", () => { if (!state.labelling) key = null; });
   window.addEventListener("pagehide", () => {
     // A page that goes away may finish one question, if it says so.
-    if (unsaved) fetch(address("labels"), { method: "POST", keepalive: true, headers: { "X-Fringemap": "1", "Content-Type": "application/json" }, body: JSON.stringify(unsaved) });
-    unsaved = null;
+    for (const mine of unsaved.values()) fetch(address("labels"), { method: "POST", keepalive: true, headers: { "X-Fringemap": "1", "Content-Type": "application/json" }, body: JSON.stringify(mine) });
+    unsaved.clear();
   });
   refresh();
   return { sheet, undo, redo, flush, count: () => ({ marks: work.marks.length, strokes: work.strokes.length, proposals: proposals.length }) };

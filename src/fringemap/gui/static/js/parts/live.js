@@ -26,6 +26,7 @@ export function makeLive({ open, settings }) {
   let shown = "";
   let timer = null;
   let opening = false;
+  let turn = 0;
   put(sheet, h("label", { class: "field" }, "Folder", folder), h("label", { class: "field wide" }, "Call out when", rules),
     h("div", { class: "row" }, start, stop, h("label", { class: "row grow", title: "Open each new frame" }, follow, "Follow")), standing, calls, curves, frames);
 
@@ -45,20 +46,24 @@ export function makeLive({ open, settings }) {
 
   async function load() {
     clearTimeout(timer);
+    const mine = ++turn;
     const now = await trying(() => ask("live", { after: lines.length }));
+    if (mine !== turn) return; // asked again meanwhile; its lines would come twice
     if (now !== undefined) take(now);
+    // Calls and new frames come whatever tab is shown.
     const busy = live && ["watching", "stopping"].includes(live.status);
-    if (busy || (now === undefined && live)) timer = setTimeout(load, POLL_MS);
+    if (busy || (now === undefined && live && state.live)) timer = setTimeout(load, POLL_MS);
   }
 
   function take(now) {
     if (live && now && now.started !== live.started) lines = [];
     const before = live?.status;
+    const calls = live && now?.started === live.started ? now.calls.slice(live.calls.length) : [];
     live = now;
     if (live) lines = [...lines, ...live.lines].slice(0, live.n_frames);
     refresh();
     if (live && before === "stopping" && live.status === "done") say("The watch is over; its results are written.", "good");
-    followNewest();
+    followNewest().then(() => { if (calls.length && !state.live) say(calls.map((one) => one.words).join(" · "), "warm"); });
   }
 
   async function followNewest() {
@@ -105,7 +110,7 @@ export function makeLive({ open, settings }) {
       h("div", { class: "row wrap" }, live.curves.map((one) => h("span", { class: "row" }, h("span", { class: "swatch", style: { background: one.colour } }), one.text))));
   }
 
-  on("live", () => { if (state.live) load(); else clearTimeout(timer); });
+  on("live", () => { if (state.live) load(); });
   refresh();
   return { sheet };
 }
