@@ -312,7 +312,7 @@ def label_of(name: str, group: str) -> str:
     run = next(run for run in RUNS if run.name == name)
     if group == "filters":
         return f"{run.base_width} filters"
-    return "half pattern" if group == "halves" and run.half else run.label
+    return "half pattern" if group == "halves" and name == "half-pixels" else run.label
 
 
 def tables_of(runs: dict[str, Results]) -> list[Table]:
