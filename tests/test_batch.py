@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
 from fringemap import batch
 from fringemap.batch import analyze, analyze_inputs, work
 from fringemap.errors import CalibrationError, OutputError, ReadError, SettingsError, StructureError
-from fringemap.io import write_mrc
+from fringemap.io import read, write_mrc
 from fringemap.phases import batch_q
-from fringemap.records import FrameResult, ScaleSource
+from fringemap.records import Flag, FrameResult, ScaleSource
 from fringemap.report import page
 from fringemap.report.tables import ERROR_COLUMNS, SUMMARY_COLUMNS
 from fringemap.settings import PhaseSettings, ReadSettings, ReportSettings, SeriesSettings
@@ -87,6 +87,53 @@ def test_inputs_of_one_stem_get_different_folders(tmp_path: Path) -> None:
     assert folders == ["a.mrc", "a.mrc-2", "a.mrcs", "b"]
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_others_filled_is_refused_and_stays_as_it_was(tmp_path: Path, resume: bool) -> None:
+    inputs = [write_lif(tmp_path / "day0.mrc"), write_lif(tmp_path / "day1.mrc")]
+    (tmp_path / "day1" / "figures").mkdir(parents=True)
+    for name in ("figures/mine.txt", "spots.csv"):
+        (tmp_path / "day1" / name).write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(OutputError, match=r"day1 holds files that fringemap did not make; choose another folder"):
+        analyze_inputs(inputs, tmp_path, settings=QUICK, workers=1, resume=resume)
+    with pytest.raises(OutputError, match="holds files that fringemap did not make"):
+        batch.analyze_input(inputs[1], tmp_path / "day1", QUICK)
+    assert content(tmp_path) == before
+
+
+def test_results_are_never_put_among_the_frames_of_a_series(tmp_path: Path) -> None:
+    for number in range(3):
+        write_lif(tmp_path / "day1" / f"f{number}.mrc", number)
+    before = content(tmp_path)
+    with pytest.raises(OutputError, match=r"results would lie in .*day1, among its frames; choose another folder"):
+        analyze_inputs([tmp_path / "day1"], tmp_path, settings=QUICK, workers=1)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("out", [".", "results", ".fringemap/out"])
+def test_a_folder_beside_the_frames_may_hold_results(tmp_path: Path, out: str) -> None:
+    for number in range(3):
+        write_lif(tmp_path / f"f{number}.mrc", number)
+    for _ in range(2):
+        (result,) = analyze_inputs([tmp_path], tmp_path / out, settings=QUICK, workers=1)
+        assert result.summary["n_frames"] == 3
+
+
+@pytest.mark.parametrize("name", ["run.json", ".frames/000000.npz", "identification.jsonl", ".partial-1-spots.csv"])
+def test_what_an_earlier_run_left_at_any_time_may_be_replaced(tmp_path: Path, name: str) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    left = tmp_path / "out" / "a" / name
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    (tmp_path / "out" / "b").mkdir()
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    assert result.summary["status"] == "done"
+
+
 def test_an_input_named_twice_is_analysed_once(tmp_path: Path) -> None:
     path = write_lif(tmp_path / "a.mrc")
     assert len(analyze_inputs([path, tmp_path / "*.mrc"], tmp_path / "out", settings=QUICK, workers=1)) == 1
@@ -111,6 +158,17 @@ def test_a_damaged_file_is_named_and_the_others_are_done(tmp_path: Path) -> None
     assert "missing.mrc does not exist" in page
 
 
+def test_a_name_that_the_system_refuses_is_named_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["~one.mrc", str(write_lif(tmp_path / "a.mrc")), 300 * "x" + ".mrc", "~b.mrc"]
+    write_lif(tmp_path / "~b.mrc")
+    analyze_inputs(names, tmp_path / "out", settings=QUICK, workers=1)
+    statuses = {line["input"]: line["status"] for line in rows(tmp_path / "out" / "summary.csv")}
+    assert statuses == {"a.mrc": "done", "~b.mrc": "done", "~one.mrc": "failed", names[2]: "failed"}
+
+
 def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     image = draw_lif().image
     frames = [image, np.full_like(image, 7.0), image]
@@ -123,6 +181,47 @@ def test_a_bad_frame_of_a_series_is_named_and_the_others_are_done(tmp_path: Path
     assert result.summary["status"] == "partly failed"
     assert {line["frame"] for line in rows(tmp_path / "out" / "s" / "spots.csv")} == {"0", "2"}
     assert told == [("s", done, 3) for done in range(4)]
+
+
+def test_an_input_that_fails_now_has_no_link_to_an_earlier_page(tmp_path: Path) -> None:
+    drawn = replace(QUICK, report=ReportSettings(), series=SeriesSettings(video=False))
+    first, *_ = [write_lif(tmp_path / "day1" / f"f{number}.mrc", number) for number in range(3)]
+    analyze_inputs([tmp_path / "day1"], tmp_path / "out", settings=drawn, workers=1)
+    index = tmp_path / "out" / "index.html"
+    assert "day1/report.html" in index.read_text(encoding="utf-8")
+    first.write_bytes(b"")
+    analyze_inputs([tmp_path / "day1"], tmp_path / "out", settings=drawn, workers=1)
+    text = index.read_text(encoding="utf-8")
+    assert "f0.mrc is empty" in text
+    assert "report.html" not in text
+    assert "thumbnail.jpg" not in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("chosen", "bad", "named"),
+    [
+        ({"frames": "2:"}, (4,), 4),
+        ({"frames": "4"}, (4,), 4),
+        ({"bin_frames": 2}, (4, 5), 4),
+        ({"frames": "1::2", "bin_frames": 2}, (1, 3), 1),
+    ],
+)
+def test_a_bad_frame_has_the_number_that_tables_give_it(
+    tmp_path: Path, chosen: dict[str, Any], bad: tuple[int, ...], named: int, workers: int
+) -> None:
+    image = draw_lif().image
+    frames = [np.full_like(image, 7.0) if k in bad else image for k in range(6)]
+    path = write_mrc(tmp_path / "six.mrc", frames, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+    settings = replace(QUICK, read=ReadSettings(**chosen))
+    (result,) = analyze_inputs([path], tmp_path / "out", settings=settings, workers=workers)
+    assert [failure.frame for failure in result.failures] == [named]
+    assert [line["frame"] for line in rows(tmp_path / "out" / "errors.csv")] == [str(named)]
+    place = tmp_path / "out" / "six"
+    recorded = json.loads((place / "run.json").read_text(encoding="utf-8"))["frames"]
+    assert [frame["frame"] for frame in recorded if frame["status"] == "failed"] == [named]
+    done = {str(frame["frame"]) for frame in recorded if frame["status"] == "done"}
+    assert {line["frame"] for line in rows(place / "spots.csv")} == done
 
 
 @pytest.mark.parametrize(
@@ -234,6 +333,25 @@ def test_a_path_and_a_frame_give_the_same_analysis(tmp_path: Path) -> None:
     assert from_path.scale == from_frame.scale
     assert from_path.scale.source is ScaleSource.USER
     np.testing.assert_array_equal(from_path.spots.gx, from_frame.spots.gx)
+
+
+def test_a_frame_that_is_given_its_pixel_size_is_calibrated(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, draw_lif().image)
+    with read(path) as series:
+        frame = series[0]
+    assert frame.flags & Flag.UNCALIBRATED
+    noted = replace(frame, flags=frame.flags | Flag.HOT_PIXELS)
+    result = analyze(noted, pixel_size_nm=PIXEL_ANGSTROM / 10, settings=QUICK)
+    assert result.flags & (Flag.UNCALIBRATED | Flag.HOT_PIXELS) == Flag.HOT_PIXELS
+
+
+def test_analyze_hands_on_what_the_reader_has_to_say(tmp_path: Path) -> None:
+    path = write_lif(tmp_path / "a.mrc")
+    given = replace(QUICK, read=ReadSettings(pixel_size_nm=1.3 * PIXEL_ANGSTROM / 10))
+    with read(path, settings=given.read) as series:
+        (said,) = series.warnings
+    assert said in analyze(path, settings=given).warnings
 
 
 def test_phases_given_to_analyze_replace_those_of_the_settings() -> None:

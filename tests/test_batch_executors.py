@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import deadly_work
+from fringemap.batch import executors
 from fringemap.batch.executors import DaskExecutor, Done, Executor, InlineExecutor, ProcessExecutor, run_tasks
 from fringemap.errors import WorkerError
 
@@ -134,6 +135,14 @@ def test_a_task_whose_process_was_killed_by_another_is_done_again(executor: Exec
     names = [str(tmp_path / name) for name in ("a", "b.deadly", "c", "d")]
     done = list(run_tasks(executor, deadly_work.kill_own_process_once, names))
     assert sorted(d.value for d in done) == ["a", "b", "c", "d"]
+
+
+def test_there_are_no_more_processes_than_the_system_can_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [executors.possible_workers(n, "win32") for n in (2, 61, 62, 128)] == [2, 61, 61, 61]
+    assert executors.possible_workers(128, "linux") == 128
+    monkeypatch.setattr(executors, "possible_workers", lambda _: 1)
+    with ProcessExecutor(64) as executor:
+        assert (executor.n_workers, executor.ahead) == (1, executors.AHEAD)
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ import numpy as np
 import pytest
 
 from drawn_inputs import PIXEL_ANGSTROM, QUICK, draw_lif, write_lif
-from fringemap.batch import analyze_inputs, work
-from fringemap.batch.journal import FOLDER_NAME
-from fringemap.batch.replay import compare_results, without_times
-from fringemap.errors import ReadError
+from fringemap.batch import analyze_inputs, run, work
+from fringemap.batch.executors import Done
+from fringemap.batch.journal import FOLDER_NAME, origin_of
+from fringemap.batch.replay import compare_results, replay_run, without_times
+from fringemap.batch.work import Job, Opened, do_task, open_input
+from fringemap.errors import ReadError, WorkerError
 from fringemap.io import write_mrc
-from fringemap.settings import ReportSettings
+from fringemap.pipeline import load_phases
+from fringemap.settings import ReadSettings, ReportSettings
+from io_samples import write_emi, write_ser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,6 +232,34 @@ def test_a_file_that_changes_during_its_analysis_is_refused(tmp_path: Path, monk
     assert not (tmp_path / "out" / "a" / "run.json").exists()
 
 
+@pytest.mark.parametrize("named", ["p.emi", "p_1.ser"])
+@pytest.mark.parametrize("touched", ["p.emi", "p_1.ser"])
+def test_a_pair_has_changed_if_either_of_its_files_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, touched: str
+) -> None:
+    pixel_m = PIXEL_ANGSTROM * 1e-10
+    write_ser(tmp_path / "p_1.ser", draw_lif().image[None], step_m=(pixel_m, pixel_m))
+    write_emi(tmp_path / "p.emi")
+    path, whole = tmp_path / named, work._analyzed
+
+    def change(job: Any, series: Any, position: int) -> Any:
+        result = whole(job, series, position)
+        os.utime(tmp_path / touched, ns=(1, 1))
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "_analyzed", change)
+        (result,) = analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+        assert f"{named} changed while it was analysed" in result.failures[0].message
+    analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1)
+    write_ser(tmp_path / "p_1.ser", draw_lif(1).image[None], step_m=(pixel_m, pixel_m))
+    before = (tmp_path / "out" / path.stem / "spots.csv").read_bytes()
+    with pytest.raises(ReadError, match=f"{named} has another content"):
+        replay_run(tmp_path / "out" / path.stem / "run.json", tmp_path / "again", workers=1)
+    analyze_inputs([path], tmp_path / "out", settings=QUICK, workers=1, resume=True)
+    assert (tmp_path / "out" / path.stem / "spots.csv").read_bytes() != before
+
+
 def test_a_stack_that_cannot_be_read_through_fails_when_its_frames_are_done(
     stack: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +351,28 @@ def test_a_stored_result_that_rots_is_named_and_the_next_resume_computes_it_agai
     (result,) = analyze_inputs([stack], tmp_path / "out", settings=QUICK, workers=1, resume=True)
     assert errors(tmp_path / "out") == []
     assert_same(tmp_path / "out", undisturbed)
+
+
+def test_frames_have_their_numbers_where_a_stored_result_rots_or_a_worker_dies(
+    stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = replace(QUICK, read=ReadSettings(frames="4:8"))
+    job = Job(0, stack, tmp_path / "out" / "s", chosen, origin_of(chosen, load_phases(chosen)))
+    opened = open_input(job)
+    assert isinstance(opened, Opened)
+    tasks = list(opened.tasks())
+    assert [do_task(task) for task in tasks] == [None] * 4
+    rotten = stored(tmp_path / "out")[1]
+    rotten.write_bytes(rotten.read_bytes()[:-7])
+    assert [failure.frame for failure in work.write_input(opened).failures] == [5]
+    ledger = run._Ledger(1, None)
+    list(ledger._after_opening(work.sign_input(opened)))
+    (write, *_) = [
+        following
+        for task in tasks
+        for following in ledger.follow(Done(task, error=WorkerError("gone") if task.position == 2 else None))
+    ]
+    assert [failure.frame for failure in write.failures] == [6]
 
 
 def test_figures_video_and_page_of_a_resumed_run_are_those_of_an_undisturbed_one(

@@ -21,8 +21,8 @@ from fringemap.batch.replay import compare_results
 from fringemap.batch.rolling import RollingEvolution
 from fringemap.batch.rules import parse_rule
 from fringemap.batch.watch import post_to, run_program
-from fringemap.batch.watched import Arrivals, WatchPlan
-from fringemap.errors import ReadError, SettingsError
+from fringemap.batch.watched import Arrivals, WatchPlan, place_of
+from fringemap.errors import OutputError, ReadError, SettingsError
 from fringemap.io import write_mrc
 from fringemap.report.series_tables import TABLE_NAMES
 from fringemap.settings import ReportSettings
@@ -304,6 +304,39 @@ def test_a_watch_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     (result,) = watch(folder, tmp_path / "out", lambda: write_lif(folder / "f2.mrc", 2), tell=told.append)
     assert result.summary["n_frames"] == 3
     assert_like_offline(folder, tmp_path / "out", tmp_path / "offline")
+
+
+@pytest.mark.parametrize("changed", ["version", "phases_sha256", "calibration_sha256", "model_sha256"])
+def test_results_made_with_another_network_or_calibration_do_not_wait_in_the_same_place(
+    tmp_path: Path, changed: str
+) -> None:
+    job = WatchPlan(tmp_path, tmp_path / "out", QUICK, ()).job(tmp_path)
+    other = replace(job, origin=replace(job.origin, **{changed: "another"}))
+    signed = replace(job, origin=replace(job.origin, input_sha256="of the input"))
+    place = place_of(job, tmp_path, "abc", 0)
+    assert place_of(signed, tmp_path, "abc", 0) == place
+    assert place_of(other, tmp_path, "abc", 0) != place
+
+
+def test_a_watch_refuses_to_put_results_among_files_of_others(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    with pytest.raises(OutputError, match=r"results would lie in .*frames, among its frames"):
+        watch(folder, tmp_path, lambda: pytest.fail("begun"))
+    mine = tmp_path / "out" / "s" / "figures" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+
+    def stack() -> None:
+        images = [draw_lif(seed).image for seed in range(2)]
+        write_mrc(folder / "s.mrc", images, pixel_size_angstrom=(PIXEL_ANGSTROM, PIXEL_ANGSTROM))
+
+    # It comes during the watch: its frames are analysed, and wait.
+    with pytest.raises(OutputError, match="s holds files that fringemap did not make"):
+        watch(folder, tmp_path / "out", stack)
+    assert [p.name for p in (tmp_path / "out" / "s").rglob("*")] == ["figures", "mine.txt"]
+    assert len(list((tmp_path / "out" / ".watch").glob("*.npz"))) == 2
+    with pytest.raises(OutputError, match="s holds files that fringemap did not make"):
+        watch(folder, tmp_path / "out", lambda: pytest.fail("begun"))
 
 
 def test_an_empty_folder_ends_without_results(tmp_path: Path) -> None:

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from drawn_inputs import write_lif
+from drawn_inputs import PIXEL_ANGSTROM, draw_lif, write_lif
 from fringemap.batch import analyze, analyze_inputs
 from fringemap.batch.calibrate import calibrate_input
 from fringemap.batch.replay import replay_run
 from fringemap.errors import CalibrationError, FringemapError, SettingsError
-from fringemap.io import calibration_to_text
+from fringemap.io import FrameSeries, calibration_to_text
 from fringemap.records import ScaleSource
 from fringemap.settings import AnalysisSettings, PhaseSettings, ReadSettings, ReportSettings
 
@@ -82,6 +83,27 @@ def test_soot_is_calibrated_on_its_ring_as_badly_as_so_wide_a_ring_allows(shared
     assert any("single ring" in doubt for doubt in found.doubts)
     with pytest.raises(CalibrationError, match="nobody can tell which one is meant"):
         calibrate_input(soot, ring_angstrom=3.57)
+
+
+@pytest.mark.parametrize("pixel_nm", [PIXEL_ANGSTROM / 10, None])
+def test_frames_of_a_stack_are_read_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixel_nm: float | None
+) -> None:
+    path = tmp_path / "s.npy"
+    np.save(path, np.stack([draw_lif(seed).image for seed in range(8)]))
+    whole, images, alive = FrameSeries.__getitem__, [], []
+
+    def counted(series: FrameSeries, i: int) -> Any:
+        frame = whole(series, i)
+        images.append(weakref.ref(frame.image))
+        alive.append(sum(image() is not None for image in images))
+        return frame
+
+    monkeypatch.setattr(FrameSeries, "__getitem__", counted)
+    found = calibrate_input(path, "LiF", settings=stated(pixel_nm))
+    assert found.pixel_size_angstrom == pytest.approx((PIXEL_ANGSTROM, PIXEL_ANGSTROM), rel=0.01)
+    assert len(alive) > 8
+    assert max(alive) <= 3
 
 
 def test_one_standard_must_be_named(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import pathlib
 import shutil
 
 import numpy as np
@@ -89,6 +90,38 @@ def test_a_name_that_gives_nothing_is_an_error_that_names_it(pattern, folder):
     where = folder("notes.txt")
     with pytest.raises(ReadError, match=pattern.replace("*", r"\*").replace(".", r"\.")):
         find_inputs([where / pattern])
+
+
+@pytest.mark.parametrize("name", ["~nobody.tif", "~", "~user/a.tif", "~/a.tif"])
+def test_only_the_users_own_folder_has_a_short_name(name, folder, monkeypatch):
+    where = folder("~nobody.tif", "~user/a.tif", "home/a.tif", "home/b.tif")
+    monkeypatch.chdir(where)
+    monkeypatch.setenv("HOME", str(where / "home"))
+    expected = {"~": ["home/a.tif", "home/b.tif"], "~/a.tif": ["home/a.tif"]}.get(name, [name])
+    assert [p.absolute() for p in find_inputs([name])] == [where / one for one in expected]
+    with pytest.raises(ReadError, match="not what its ending"):
+        read(find_inputs([name])[0])
+
+
+@pytest.mark.parametrize("refused", ["iterdir", "is_dir", "exists"])
+def test_what_the_system_refuses_is_named(refused, folder, monkeypatch):
+    where = folder("a.tif", "b.tif")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, refused, refuse)
+    asked = where / "a.tif" if refused == "exists" else where
+    for look in (find_inputs, lambda paths: read(*paths)):
+        with pytest.raises(ReadError, match=r"cannot be looked at \(Permission denied\); check the name"):
+            look([asked])
+
+
+def test_a_name_that_no_disk_can_hold_is_named():
+    name = 300 * "x" + ".tif"
+    for look in (find_inputs, lambda paths: read(*paths)):
+        with pytest.raises(ReadError, match=r"xxx\.tif cannot be looked at"):
+            look([name])
 
 
 def test_a_folder_with_nothing_to_read_is_an_error(folder):
@@ -205,3 +238,20 @@ def test_the_fingerprint_of_a_folder_follows_names_and_contents_of_its_frames(mo
     assert sha256(copy) == sha256(where)
     (copy / "frame_3.png").rename(copy / "frame_13.png")
     assert sha256(copy) != sha256(where)
+
+
+@pytest.mark.parametrize("name", ["pair.emi", "pair_1.ser"])
+@pytest.mark.parametrize("changed", ["pair.emi", "pair_1.ser"])
+def test_the_fingerprint_of_a_pair_follows_both_of_its_files(name, changed, folder):
+    where = folder("pair.emi", "pair_1.ser", "pairs_1.ser", "other.emi")
+    before = sha256(where / name)
+    (where / "other.emi").write_bytes(b"y")
+    (where / "pairs_1.ser").write_bytes(b"y")
+    assert sha256(where / name) == before
+    (where / changed).write_bytes(b"y")
+    assert sha256(where / name) != before
+
+
+def test_a_series_without_its_words_has_the_fingerprint_of_the_file(folder):
+    where = folder("alone_1.ser", "alone.ser")
+    assert sha256(where / "alone_1.ser") == sha256(where / "alone.ser") == hashlib.sha256(b"x").hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import time
+import zlib
 
 import mrcfile
 import numpy as np
@@ -59,7 +61,7 @@ def test_a_single_number_is_a_single_frame_and_nothing_is_all(text, expected):
     assert list(parse_frames(text, 5)) == expected
 
 
-@pytest.mark.parametrize("text", ["a", "1-3", "1:2:3:4", "::0", "::-1", "5", "-6", "3:3", "1,2"])
+@pytest.mark.parametrize("text", ["a", "1-3", "1:2:3:4", "::0", "::-1", "5", "-6", "3:3", "1,2", "-", "- 1", ":-"])
 def test_a_range_that_makes_no_sense_is_an_error_that_names_it(text):
     with pytest.raises(SettingsError, match="frames = ") as caught:
         parse_frames(text, 5)
@@ -361,3 +363,26 @@ def test_the_description_names_what_a_user_asks_for(path):
     assert told["times_source"] == "header"
     assert told["last_time_s"] == pytest.approx(18.0)
     assert told["format"] == "MRC"
+
+
+def write_header_of_png(path, side, *, n_bytes):
+    """A picture of this side as far as its first pixels; what follows is left out, or is too much."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(b"\0"))
+    path.write_bytes((b"\x89PNG\r\n\x1a\n" + head).ljust(n_bytes, b"\0"))
+    return path
+
+
+@pytest.mark.parametrize("side", [13_500, 32_768])
+def test_a_picture_may_be_as_large_as_any_other_frame(tmp_path, side):
+    with read(write_header_of_png(tmp_path / "large.png", side, n_bytes=150_000)) as series:
+        assert series.frame_shape == (side, side)
+
+
+@pytest.mark.parametrize(("side", "n_bytes"), [(13_500, 10_000), (33_000, 150_000), (100_000, 1_300_000)])
+def test_a_picture_that_announces_more_than_it_can_hold_is_refused(tmp_path, side, n_bytes):
+    with pytest.raises(ReadError, match=r"cut off or damaged|makes no sense|cut off, damaged"):
+        read(write_header_of_png(tmp_path / "bomb.png", side, n_bytes=n_bytes))

@@ -84,6 +84,15 @@ def test_a_page_of_an_earlier_run_does_not_contradict_new_tables(tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
+def test_what_others_put_among_the_figures_stays(tmp_path):
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    for name in ("overview.png", "overlay_LiF.svg", "thumbnail.jpg", ".partial-0-frame.png", "mine.txt"):
+        (figures / name).write_text("old")
+    write([make_result((60, 80))], tmp_path)
+    assert [p.name for p in figures.iterdir()] == ["mine.txt"]
+
+
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
     base = make_result((400, 400))
     shape = base.thumbnail.shape

@@ -88,7 +88,7 @@ def calibrate_input(
         raise SettingsError("name one standard, with --standard NAME or with --ring ANGSTROM")
     reference = _load_standard(standard, settings) if standard else None
     with read(path, settings=replace(settings.read, calibration="")) as series:
-        found = calibrate_frames(list(series), reference, ring_angstrom=ring_angstrom, settings=settings)
+        found = calibrate_frames(series, reference, ring_angstrom=ring_angstrom, settings=settings)
         return replace(found, **_provenance(series))
 
 
@@ -116,7 +116,7 @@ def _provenance(series: FrameSeries) -> dict[str, Any]:
 
 
 def calibrate_frames(
-    frames: Sequence[Frame],
+    frames: FrameSeries | Sequence[Frame],
     standard: Reflections | None = None,
     *,
     ring_angstrom: float | None = None,
@@ -127,7 +127,8 @@ def calibrate_frames(
     Parameters
     ----------
     frames
-        At least one. Without a scale it is sought: from ratios and angles of spots, or from the ring.
+        At least one. Without a scale it is sought: from ratios and angles of spots, or from the ring. A series is read
+        frame by frame, each time anew.
     standard, ring_angstrom
         One of both; see ``calibrate_input``.
 
@@ -136,8 +137,9 @@ def calibrate_frames(
     Calibration
         Without file, date and microscope, which frames do not know.
     """
-    settings, stated = settings or AnalysisSettings(), frames[0].scale
-    scale = stated or _find_scale(frames, standard, settings)
+    settings, first = settings or AnalysisSettings(), frames[0]
+    stated, (rows, cols) = first.scale, first.image.shape
+    scale = stated or _find_scale(frames, (rows, cols), standard, settings)
     seen = _observe(frames, scale, settings)
     if ring_angstrom is not None:
         fit, name = _fit_ring(seen, ring_angstrom, scale)
@@ -153,7 +155,7 @@ def calibrate_frames(
         shear=corrected.shear,
         sigma=corrected.sigma,
         stated_pixel_size_angstrom=None if stated is None else stated.pixel_size_angstrom,
-        frame_shape=(frames[0].image.shape[0], frames[0].image.shape[1]),
+        frame_shape=(rows, cols),
         standard=name,
         method=fit.method,
         n_used=len(fit.used),
@@ -165,8 +167,8 @@ def calibrate_frames(
     )
 
 
-def _observe(frames: Sequence[Frame], scale: Scale, settings: AnalysisSettings) -> _Seen:
-    scaled = [replace(frame, scale=scale) for frame in frames]
+def _observe(frames: FrameSeries | Sequence[Frame], scale: Scale, settings: AnalysisSettings) -> _Seen:
+    scaled = (replace(frame, scale=scale) for frame in frames)
     diffractogram = average_diffractograms(
         scaled, settings=settings.spectrum, d_min_angstrom=settings.spots.d_min_angstrom
     )
@@ -182,11 +184,15 @@ def _observe(frames: Sequence[Frame], scale: Scale, settings: AnalysisSettings) 
     return _Seen(straighten_spots(spots, scale), rings, [float(found.significance[i]) for i in whole])
 
 
-def _find_scale(frames: Sequence[Frame], standard: Reflections | None, settings: AnalysisSettings) -> Scale:
+def _find_scale(
+    frames: FrameSeries | Sequence[Frame],
+    frame_shape: tuple[int, int],
+    standard: Reflections | None,
+    settings: AnalysisSettings,
+) -> Scale:
     """Seek the pixel size of frames that have none."""
     provisional = provisional_scale()
-    rows, cols = frames[0].image.shape
-    wide = provisional_settings(settings.spots, (rows, cols))
+    wide = provisional_settings(settings.spots, frame_shape)
     if standard is None:
         return provisional
     seen = _observe(frames, provisional, replace(settings, spots=wide))

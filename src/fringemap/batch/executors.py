@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**29)}
 """Under Linux, memory that one frame leaves free stays for the next: clearing new pages took 4 % of the time."""
+_MOST_ON_WINDOWS = 61
 AHEAD = 2
 """Tasks under way for each worker: one being done, one waiting, so that nobody idles."""
 
@@ -105,7 +107,7 @@ class ProcessExecutor:
     Parameters
     ----------
     n_workers
-        How many processes.
+        How many processes; on Windows at most 61.
     work
         Functions whose modules all processes load at once, not each with its first task.
 
@@ -116,10 +118,10 @@ class ProcessExecutor:
     """
 
     def __init__(self, n_workers: int, *work: Callable[[Any], Any]) -> None:
-        self.n_workers = n_workers
-        self.ahead = AHEAD * n_workers
+        self.n_workers = possible_workers(n_workers)
+        self.ahead = AHEAD * self.n_workers
         self._work = work
-        self._pool = _new_pool(n_workers, work)
+        self._pool = _new_pool(self.n_workers, work)
         self._under_way: dict[Future[Any], tuple[Callable[[Any], Any], Any]] = {}
         self._cell: ProcessPoolExecutor | None = None
         self._finished: deque[Done] = deque()
@@ -176,6 +178,11 @@ class ProcessExecutor:
         for pool in (self._pool, self._cell):
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def possible_workers(wanted: int, system: str = sys.platform) -> int:
+    """Processes that the system lets one process wait for, at most those wanted."""
+    return min(wanted, _MOST_ON_WINDOWS) if system == "win32" else wanted
 
 
 _LOST = "its process ended without a word, twice; was there enough memory?"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fringemap.batch.work import require_scale
 from fringemap.io import read
 from fringemap.pipeline import analyze_frame, load_phases
-from fringemap.records import Frame, FrameResult, Scale, ScaleSource
+from fringemap.records import Flag, Frame, FrameResult, Scale, ScaleSource
 from fringemap.settings import AnalysisSettings
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def analyze(
         return analyze_frame(_rescaled(source, chosen.read), references, settings=chosen, workers=threads)
     with read(source, settings=chosen.read, workers=threads) as series:
         require_scale(series, chosen)
-        return analyze_frame(series[0], references, settings=chosen, workers=threads)
+        result = analyze_frame(series[0], references, settings=chosen, workers=threads)
+        return replace(result, warnings=(*series.warnings, *result.warnings))
 
 
 def _rescaled(frame: Frame, settings: ReadSettings) -> Frame:
@@ -69,4 +70,5 @@ def _rescaled(frame: Frame, settings: ReadSettings) -> Frame:
         return frame
     percent = 1.0 if settings.scale_sigma_percent is None else settings.scale_sigma_percent
     side = 10.0 * settings.pixel_size_nm
-    return replace(frame, scale=Scale((side, side), percent / 100.0, ScaleSource.USER))
+    scale = Scale((side, side), percent / 100.0, ScaleSource.USER)
+    return replace(frame, scale=scale, flags=frame.flags & ~Flag.UNCALIBRATED)

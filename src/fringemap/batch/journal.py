@@ -12,7 +12,6 @@ import json
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,12 +19,14 @@ import numpy as np
 from fringemap.batch.executors import installed_version
 from fringemap.batch.stored import is_whole, load_record, save_record
 from fringemap.io import read_calibration, sha256
+from fringemap.io.names import expanded
 from fringemap.report.atomic import write_text, writing
 from fringemap.report.run import RUN_NAME, to_plain
 from fringemap.spots.model import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fringemap.records import FrameResult, Reflections
     from fringemap.settings import AnalysisSettings, ReadSettings, SpotSettings
@@ -49,7 +50,7 @@ class Origin:
     calibration_sha256: str = ""
     """Of the calibration file; empty without one."""
     model_sha256: str = ""
-    """Of the network that finds spots; empty without one."""
+    """Of what describes the network that finds spots, its threshold and its own SHA-256 included; empty without one."""
 
     def differences(self, other: Origin) -> list[str]:
         """Say what differs from another origin, the input left aside: "maps.map: otsu, was amplitude"."""
@@ -101,14 +102,15 @@ def origin_of(settings: AnalysisSettings, references: Sequence[Reflections]) -> 
 def _calibration_sha256(settings: ReadSettings) -> str:
     if not settings.calibration:
         return ""
-    path = Path(settings.calibration).expanduser()
+    path = expanded(settings.calibration)
     # Before anything is written, so that one wrong name does not fail every input by itself.
     read_calibration(path)
     return sha256(path)
 
 
 def _model_sha256(settings: SpotSettings) -> str:
-    return load_model(settings.model).sha256 if settings.detector == "unet" else ""
+    # To load it is to check that model.onnx is the file that model.json names.
+    return sha256(load_model(settings.model).folder / "model.json") if settings.detector == "unet" else ""
 
 
 def fingerprint(references: Sequence[Reflections]) -> str:
@@ -233,7 +235,7 @@ def _origin_of_run(run: dict[str, Any]) -> Origin:
     return dataclasses.replace(
         made,
         calibration_sha256=run.get("calibration_sha256", ""),
-        model_sha256=run.get("model", {}).get("sha256", ""),
+        model_sha256=run.get("model", {}).get("package_sha256", ""),
     )
 
 

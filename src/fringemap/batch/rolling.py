@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from fringemap.batch.run import is_foreign
 from fringemap.batch.stored import is_whole, load_record, save_record
 from fringemap.batch.watched import place_of_group
 from fringemap.batch.work import references_for
@@ -16,7 +16,7 @@ from fringemap.errors import FringemapError, ReadError
 from fringemap.io import read
 from fringemap.io.inputs import readable_files
 from fringemap.pipeline import analyze_frame
-from fringemap.report.results import FIGURES_NAME
+from fringemap.report.drawn import FIGURES_NAME, remove_figures_folder
 from fringemap.report.run import RUN_NAME
 from fringemap.report.series_tables import TABLE_NAMES, write_series_tables
 from fringemap.series import SeriesFollower, summarise_frame
@@ -138,6 +138,8 @@ class RollingEvolution:
         return any(written)
 
     def _update(self, path: Path, folder: Path) -> bool:
+        if is_foreign(folder):  # the end of the watch names it
+            return False
         job = self._plan.job(path, folder)
         rolling = self._series.setdefault(path, _Rolling(job.settings))
         try:
@@ -196,9 +198,10 @@ def _remove(folder: Path) -> None:
     """Remove what was written of a series that is none any more, since other files joined it."""
     if (folder / RUN_NAME).exists():
         return
-    for name in TABLE_NAMES:
+    remove_figures_folder(folder / FIGURES_NAME)
+    # The first one last: by it a folder is known to be of a watch, which may be killed here.
+    for name in reversed(TABLE_NAMES):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / FIGURES_NAME, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
 

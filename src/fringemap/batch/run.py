@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fringemap.batch.executors import DaskExecutor, InlineExecutor, ProcessExecutor, run_tasks
 from fringemap.batch.gathering import Gathering
-from fringemap.batch.journal import earlier_origins, origin_of
+from fringemap.batch.journal import FOLDER_NAME, earlier_origins, origin_of
 from fringemap.batch.work import (
     Analyze,
     InputResult,
@@ -34,11 +34,14 @@ from fringemap.phases import batch_q
 from fringemap.pipeline import load_phases
 from fringemap.report import write_errors_csv, write_index, write_summary_csv
 from fringemap.report.atomic import write_text, writing
+from fringemap.report.identified import IDENTIFIED_NAME
 from fringemap.report.lines import all_statuses
+from fringemap.report.run import RUN_NAME
+from fringemap.report.series_tables import TABLE_NAMES
 from fringemap.settings import AnalysisSettings, settings_of_input, settings_to_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fringemap.batch.executors import Done, Executor
     from fringemap.batch.journal import Origin
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 SETTINGS_NAME = "settings.toml"
+_OWN_NAMES = (RUN_NAME, FOLDER_NAME, IDENTIFIED_NAME, TABLE_NAMES[0], ".partial-*")
+"""What a run leaves in the folder of an input, whole or stopped at any time, and a watch from its first series on."""
 _RESERVE_NAME = ".reserve"
 _RESERVE_BYTES = 256 * 1024
 
@@ -103,12 +108,14 @@ def analyze_inputs(
     WorkerError
         The cluster does not answer.
     OutputError
-        ``out`` or the overview cannot be written.
+        ``out`` or the overview cannot be written; or a folder of results would be one of frames, or holds files of
+        others, and nothing has been done then.
     """
     settings = settings or AnalysisSettings()
     load_phases(settings)  # even where every input has its own: what is wrong is said before anything is done
     inputs, failed = _collect(patterns)
     jobs = _plan(inputs, out, settings, files)
+    refuse_foreign({job.path: job.folder for job in jobs})
     if resume:
         for job in jobs:
             refuse_others(job.origin, [job.folder])
@@ -185,6 +192,33 @@ def name_folders(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
     return folders
 
 
+def refuse_foreign(folders: Mapping[Path, Path]) -> None:
+    """Refuse to put results among frames that are analysed, or into a folder that holds files of others.
+
+    Parameters
+    ----------
+    folders
+        Of each input.
+
+    Raises
+    ------
+    OutputError
+        With the folder; to replace files in it, or to take results for frames, would be worse.
+    """
+    series = {path.resolve() for path in folders if path.is_dir()}
+    for folder in folders.values():
+        if folder.resolve() in series:
+            raise OutputError(f"results would lie in {folder}, among its frames; choose another folder with -o")
+        if is_foreign(folder):
+            raise OutputError(f"{folder} holds files that fringemap did not make; choose another folder with -o")
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder holds anything, but nothing by which fringemap knows its own results."""
+    with writing(folder):
+        return folder.is_dir() and any(folder.iterdir()) and not any(any(folder.glob(name)) for name in _OWN_NAMES)
+
+
 def refuse_others(origin: Origin, folders: Iterable[Path]) -> None:
     """Refuse to add to results that were made in another way.
 
@@ -242,8 +276,8 @@ def write_overview(out: Path, results: Sequence[InputResult]) -> None:
 
 
 def _index_entry(result: InputResult) -> dict[str, Any]:
-    folder = result.folder or result.path
-    return {"folder": folder.name, "summary": result.summary, "frames": all_statuses([], result.failures)}
+    folder = None if result.folder is None else result.folder.name
+    return {"folder": folder, "summary": result.summary, "frames": all_statuses([], result.failures)}
 
 
 @dataclass
@@ -302,7 +336,7 @@ class _Ledger:
 
     def _after_frame(self, task: Analyze, done: Done) -> Iterable[Any]:
         frames, path = self._frames[task.job.number], task.job.path
-        failure = done.value if done.error is None else failure_of(path, task.position, _named(path, done.error))
+        failure = done.value if done.error is None else failure_of(path, task.index, _named(path, done.error))
         if failure is not None:
             frames.failures.append(failure)
         frames.left -= 1
@@ -386,7 +420,13 @@ def analyze_input(
         What a simulated frame really holds; the page then sets it beside what was found.
     watch
         Given each frame's result, in their order.
+
+    Raises
+    ------
+    OutputError
+        ``folder`` is that of the frames, or holds files of others.
     """
+    refuse_foreign({path: folder})
 
     def do() -> InputResult:
         origin = origin_of(settings, load_phases(settings))

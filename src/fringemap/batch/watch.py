@@ -112,6 +112,7 @@ def watch_folder(
     if not folder.is_dir():
         raise ReadError(f"{folder} is no folder; give the one that the frames are written to")
     plan = WatchPlan(folder, out, settings, files)
+    plan.refuse_foreign()
     plan.refuse_others()
     live = _Live(folder, out, RuleBook(rules), calls, tell, seen, round(max(poll_s, 1.0)))
     live.write_page()
@@ -191,6 +192,7 @@ def _finish(plan: WatchPlan, workers: int | None) -> list[InputResult]:
     inputs = plan.inputs()
     if not inputs:
         return []
+    plan.refuse_foreign()
     for path, place in inputs.items():
         try:
             _fill_journal(plan.job(path, place), store=plan.store)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from fringemap.batch.journal import origin_of
-from fringemap.batch.run import name_folders, refuse_others
+from fringemap.batch.run import name_folders, refuse_foreign, refuse_others
 from fringemap.batch.work import Job, stamp_of
 from fringemap.errors import ReadError
 from fringemap.io import find_inputs
@@ -50,6 +50,17 @@ class WatchPlan:
         """Inputs that an ordinary run would find now, and their folders."""
         return name_folders(find_inputs([self.folder]), self.out) if readable_files(self.folder) else {}
 
+    def refuse_foreign(self) -> None:
+        """Refuse to put results among the frames, or into a folder that holds files of others.
+
+        Raises
+        ------
+        OutputError
+            With the folder.
+        """
+        # Sooner or later the folder may be a series.
+        refuse_foreign(name_folders([self.folder], self.out) | self.inputs())
+
     def arrivals(self, paths: Sequence[Path]) -> list[Job]:
         """Make a job of each file; one of a numbered series has the settings of the series."""
         inputs = self.inputs()
@@ -75,7 +86,7 @@ class WatchPlan:
 
 def place_of(job: Job, store: Path, digest: str, position: int) -> Path:
     """Where the result of one frame of a file waits; results made in another way never meet."""
-    made = json.dumps([job.origin.version, job.origin.settings, job.origin.phases_sha256], sort_keys=True)
+    made = json.dumps(asdict(replace(job.origin, input_sha256="")), sort_keys=True)
     way = hashlib.sha256(made.encode()).hexdigest()[:12]
     return store / f"{digest}-{way}-{position:06d}.npz"
 

@@ -21,6 +21,8 @@ from fringemap.batch.journal import Journal, Origin, earlier_origins, fingerprin
 from fringemap.batch.read_ahead import read_ahead
 from fringemap.errors import CalibrationError, FringemapError, OutputError, ReadError, StructureError
 from fringemap.io import read, read_calibration, sha256
+from fringemap.io.inputs import files_of
+from fringemap.io.names import expanded
 from fringemap.phases.any_scale import may_seek_scale
 from fringemap.pipeline import analyze_frame, load_phases
 from fringemap.records import FrameResult, let_spare_memory_go
@@ -104,6 +106,8 @@ class Opened:
     """Name, size and time of change of its files."""
     missing: tuple[int, ...]
     """Positions of the frames to be analysed."""
+    indices: tuple[int, ...]
+    """Of each frame its number in the file, as tables have it: others may have been chosen, or averaged."""
     series: Mapping[str, Any]
     """What the record of the run says of it."""
 
@@ -115,7 +119,7 @@ class Opened:
     def tasks(self) -> Iterator[Analyze]:
         """Make a task of each frame to be analysed."""
         mark = _mark_of(self.stamp)
-        return (Analyze(self.job, position, mark) for position in self.missing)
+        return (Analyze(self.job, position, self.indices[position], mark) for position in self.missing)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ class Analyze:
 
     job: Job
     position: int
+    index: int
+    """Its number in the file."""
     mark: str
     """Of the input's stamp when it was opened. No more of ``Opened``: that grows with the series."""
 
@@ -212,7 +218,8 @@ def open_input(
         journal = Journal(job.folder)
         journal.begin(origin, keep=job.resume, unsigned=unsigned)
         missing = sorted(set(range(len(series))) - journal.done())
-        opened = Opened(job, len(series), origin, stamp, tuple(missing), _described(series))
+        indices = tuple(stored[0] for stored in series.stored)
+        opened = Opened(job, len(series), origin, stamp, tuple(missing), indices, _described(series))
         if len(series) > 1 or not missing or job.keep_frames:
             return opened
         return _write(opened, _watched(_analyze_frames(opened, series), watch), truth)
@@ -252,7 +259,7 @@ def write_input(
     close_series()
     opened = sign_input(opened)
     known = {failure.frame: failure for failure in failures}
-    stored = (known.get(position) or stored_result(opened, position) for position in range(opened.n_frames))
+    stored = (known.get(index) or stored_result(opened, n) for n, index in enumerate(opened.indices))
     return _write(opened, _watched(stored, watch), truth)
 
 
@@ -315,7 +322,7 @@ def stored_result(opened: Opened, position: int) -> FrameResult | Failure:
         return journal.load(position)
     except ReadError as error:
         journal.forget(position)
-        return failure_of(opened.job.path, position, error)
+        return failure_of(opened.job.path, opened.indices[position], error)
 
 
 def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult | Failure]:
@@ -323,7 +330,7 @@ def _analyze_frames(opened: Opened, series: FrameSeries) -> Iterator[FrameResult
         try:
             yield _analyzed(opened.job, series, position)
         except Exception as error:  # a fault of ours as well: the other frames must not be lost
-            yield failure_of(opened.job.path, position, error)
+            yield failure_of(opened.job.path, opened.indices[position], error)
 
 
 def _analyze_into_journal(task: Analyze) -> Failure | None:
@@ -333,7 +340,7 @@ def _analyze_into_journal(task: Analyze) -> Failure | None:
         Journal(job.folder).save(task.position, result)
         _note_rank(job, task.position, result)
     except Exception as error:  # see above
-        return failure_of(job.path, task.position, error)
+        return failure_of(job.path, task.index, error)
     return None
 
 
@@ -413,7 +420,7 @@ def close_series() -> None:
 
 
 def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of change of a file, or of the files in a folder.
+    """Name, size and time of change of the files that an input is made of.
 
     Raises
     ------
@@ -421,8 +428,7 @@ def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
         It is not there.
     """
     try:
-        files = sorted(p for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else [path]
-        return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file())
+        return tuple((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files_of(path))
     except OSError as error:
         raise ReadError(f"{path} does not exist; check the name") from error
 
@@ -490,7 +496,7 @@ def _calibration(opened: Opened) -> dict[str, Any]:
     name = opened.job.settings.read.calibration
     if not name:
         return {}
-    found = read_calibration(Path(name).expanduser())
+    found = read_calibration(expanded(name))
     return {"calibration": found, "calibration_sha256": opened.origin.calibration_sha256}
 
 
@@ -500,7 +506,8 @@ def _model(opened: Opened) -> dict[str, Any]:
     if settings.detector != "unet":
         return {}
     model = load_model(settings.model)
-    return {"model": {"name": model.name, "folder": model.folder, "sha256": opened.origin.model_sha256}}
+    hashes = {"sha256": model.sha256, "package_sha256": opened.origin.model_sha256}
+    return {"model": {"name": model.name, "folder": model.folder, **hashes}}
 
 
 def _provenance(opened: Opened) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fringemap.errors import ReadError
 from fringemap.io.calibration_file import apply_calibration, read_calibration
+from fringemap.io.names import expanded
 from fringemap.io.units import UnitKind, angstrom_per_unit, unit_kind
 from fringemap.records import Flag, Scale, ScaleSource
 
@@ -81,7 +81,7 @@ def _calibrated(signal: Signal, settings: ReadSettings, stored: tuple[float, flo
     """Scale of a calibration file; what the user says of the pixel size takes the place of what the file says."""
     stated = stored if settings.pixel_size_nm is None else _user_scale(settings, stored).pixel_size_angstrom
     scale = apply_calibration(
-        read_calibration(Path(settings.calibration).expanduser()),
+        read_calibration(expanded(settings.calibration)),
         stated=stated,
         frame_shape=signal.frame_shape,
         metadata=signal.metadata,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from fringemap.errors import ReadError
 from fringemap.io.formats import ENDINGS
-from fringemap.io.pairs import ser_files
+from fringemap.io.names import expanded, looking_at
+from fringemap.io.pairs import belonging, ser_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,8 @@ def find_inputs(patterns: Sequence[str | Path]) -> list[Path]:
     Raises
     ------
     ReadError
-        If a name matches nothing, a named file has an unknown ending, or a folder has nothing to read.
+        If a name matches nothing or the system refuses it, a named file has an unknown ending, or a folder has nothing
+        to read.
     """
     inputs: dict[Path, None] = {}
     for pattern in patterns:
@@ -40,15 +42,16 @@ def find_inputs(patterns: Sequence[str | Path]) -> list[Path]:
 
 
 def _expand(pattern: str | Path) -> list[Path]:
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        return _folder(path)
-    if path.exists():
-        return [_known(path)]
-    matches = sorted((Path(name) for name in glob.glob(str(path), recursive=True)), key=_natural)  # noqa: PTH207
+    path = expanded(pattern)
+    with looking_at(path):
+        if path.is_dir():
+            return _folder(path)
+        if path.exists():
+            return [_known(path)]
+        matches = sorted((Path(name) for name in glob.glob(str(path), recursive=True)), key=_natural)  # noqa: PTH207
+        found = [match for match in matches if match.suffix.lower() in ENDINGS and match.is_file()]
     if not matches:
         raise ReadError(f"{pattern} does not exist; check the name")
-    found = [match for match in matches if match.is_file() and match.suffix.lower() in ENDINGS]
     if not found:
         raise ReadError(f"{pattern} matches no file that can be read; fringemap reads {', '.join(sorted(ENDINGS))}")
     return found
@@ -99,13 +102,27 @@ def _without_twins(inputs: Iterable[Path]) -> list[Path]:
     return [p for p in kept if not (p.suffix.lower() == ".emi" and any(ser in kept for ser in ser_files(p)))]
 
 
+def files_of(path: Path) -> list[Path]:
+    """Files that an input is made of: itself, both of a TIA pair, or the readable files of a folder."""
+    return readable_files(path) if path.is_dir() else belonging(path)
+
+
 def sha256(path: Path) -> str:
-    """Fingerprint of a file, or of a folder over the names and contents of its readable files; memory stays flat."""
+    """Fingerprint of a file, or over names and contents of a TIA pair or a folder's readable files.
+
+    Memory stays flat.
+    """
+    files = files_of(path)
+    if files == [path]:
+        return _sha256_of_one(path)
     digest = hashlib.sha256()
-    if path.is_dir():
-        for file in readable_files(path):
-            digest.update(file.name.encode() + b"\0" + bytes.fromhex(sha256(file)))
-        return digest.hexdigest()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + bytes.fromhex(_sha256_of_one(file)))
+    return digest.hexdigest()
+
+
+def _sha256_of_one(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fringemap.errors import ReadError
+from fringemap.io.choice import LARGEST_FRAME_PX
 from fringemap.io.signals import Content, Metadata, Signal, put
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # Deflate cannot pack more than 1032 bytes into one; JPEG of a flat field reaches about the same per pixel.
 _MOST_PIXELS_PER_BYTE = 8 * 1032
+# Pillow's own limit refuses large micrographs as damaged; how many pixels a file may hold is looked at here.
+Image.MAX_IMAGE_PIXELS = LARGEST_FRAME_PX
 _DTYPES = {"1": "?", "I": "i4", "F": "f4", "I;16": "u2", "I;16B": "u2", "I;16L": "u2", "I;16N": "u2"}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,12 +12,14 @@ from fringemap.io.calibration import compute_scale
 from fringemap.io.choice import choose_signal
 from fringemap.io.folder import open_folder
 from fringemap.io.formats import foreign_code, open_file
+from fringemap.io.names import expanded, looking_at
 from fringemap.io.pixels import as_frame_image
 from fringemap.records import Flag, Frame, Image, Scale
 from fringemap.settings import ReadSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -53,10 +54,11 @@ def read(path: str | Path, *, settings: ReadSettings = _DEFAULTS, workers: int =
     SettingsError
         If ``settings.frames`` is no range, or leaves no frame.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise ReadError(f"{path} does not exist; check the name")
-    content = open_folder(path) if path.is_dir() else open_file(path)
+    path = expanded(path)
+    with looking_at(path):
+        if not path.exists():
+            raise ReadError(f"{path} does not exist; check the name")
+        content = open_folder(path) if path.is_dir() else open_file(path)
     try:
         signal, remarks = choose_signal(path, content)
         return FrameSeries(path, content, signal, settings, remarks, workers)
@@ -200,7 +202,7 @@ def parse_frames(text: str, n_frames: int) -> range:
     SettingsError
         If the text is no range, its step is not positive, or it leaves no frame.
     """
-    if not re.fullmatch(r"\s*-?\d*\s*(:\s*-?\d*\s*(:\s*-?\d*\s*)?)?", text):
+    if not re.fullmatch(r"\s*(-?\d+)?\s*(:\s*(-?\d+)?\s*(:\s*(-?\d+)?\s*)?)?", text):
         raise SettingsError(f"frames = '{text}' is no range; write START:STOP:STEP, such as 0:100:2")
     numbers = [int(part) if part.strip() else None for part in text.split(":")]
     step = numbers[2] if len(numbers) > 2 else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from rsciio.tia import _api as tia
 
 from fringemap.errors import ReadError
-from fringemap.io.pairs import ser_files
+from fringemap.io.pairs import emi_file, ser_files
 from fringemap.io.rosetta import BoundedReader, look
 from fringemap.io.signals import NO_SIZE, Content, Metadata, Signal, StoredSize, map_array, put, put_number, unusable
 
@@ -45,21 +44,13 @@ class _Emi:
 def open_tia(path: Path) -> Content:
     """Open a .ser file, or all series that belong to an .emi file."""
     if path.suffix.lower() != ".emi":
-        return Content("TIA series", (_read_ser(path, _find_emi(path)),))
+        return Content("TIA series", (_read_ser(path, emi_file(path)),))
     series = ser_files(path)
     if not series:
         raise ReadError(
             f"{path.name} needs {path.stem}_1.ser beside it, where its pixels are; copy both files together"
         )
     return Content("TIA series", tuple(_read_ser(ser, path) for ser in series))
-
-
-def _find_emi(ser: Path) -> Path | None:
-    match = re.fullmatch(r"(.+)_\d+", ser.stem)
-    for ending in (".emi", ".EMI"):
-        if match and (emi := ser.with_name(match.group(1) + ending)).is_file():
-            return emi
-    return None
 
 
 def _read_ser(path: Path, emi: Path | None) -> Signal:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fringemap.phases.explain import tell_spot
 from fringemap.records import FLAG_MEANING, UNKNOWN, Flag, ScaleSource
 from fringemap.report.atomic import atomic_write, write_text, writing
+from fringemap.report.drawn import FIGURES_NAME, THUMBNAIL_NAME, remove_figures
 from fringemap.report.figures import (
     draw_overlay,
     draw_profile,
@@ -53,10 +54,8 @@ if TYPE_CHECKING:
 
 PAGE_NAME = "report.html"
 PDF_NAME = "report.pdf"
-THUMBNAIL_NAME = "thumbnail.jpg"
 _MOST_FRAMES_LISTED = 2000
 _LEAST_TOLD = 0.005
-_FIGURE_NAMES = ("overview", "frame", "diffractogram", "profile", "overlay", "evolution", "waterfall", "truth")
 
 
 def page_styles(result: FrameResult, lines: Sequence[FrameLine], truth: Truth | None = None) -> dict[str, PhaseStyle]:
@@ -98,8 +97,9 @@ def write_page(
     OutputError
         If a file cannot be written.
     """
-    _remove_figures(folder / "figures")
-    images = _write_figures(shown, styles, folder / "figures", settings.dpi)
+    # A phase that an earlier run named must not stay among the figures.
+    remove_figures(folder / FIGURES_NAME)
+    images = _write_figures(shown, styles, folder / FIGURES_NAME, settings.dpi)
     page = folder / PAGE_NAME
     values = page_values(shown, run, images, styles)
     write_text(page, render("report.html.j2", **values))
@@ -133,15 +133,6 @@ def _write_figures(shown: Shown, styles: Mapping[str, PhaseStyle], folder: Path,
     with atomic_write(folder / THUMBNAIL_NAME) as temporary:
         temporary.write_bytes(as_jpeg(thumbnail, longest_px=300))
     return images
-
-
-def _remove_figures(folder: Path) -> None:
-    # A phase that an earlier run named must not stay among the figures; what others put there does.
-    with writing(folder):
-        for name in (*_FIGURE_NAMES, "overlay_*"):
-            for suffix in (".png", ".svg"):
-                for path in folder.glob(name + suffix):
-                    path.unlink()
 
 
 def data_uri(content: bytes, kind: str) -> str:

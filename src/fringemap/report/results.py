@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fringemap.records import UNKNOWN, FrameResult, Scale
 from fringemap.report.atomic import writing
+from fringemap.report.drawn import FIGURES_NAME, remove_figures_folder
 from fringemap.report.identified import IDENTIFIED_NAME, write_identified
 from fringemap.report.lines import (
     FrameLine,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 PAGE_NAME = "report.html"
 PDF_NAME = "report.pdf"
-FIGURES_NAME = "figures"
 
 
 @dataclass(frozen=True)
@@ -255,4 +254,4 @@ def _remove_drawn(folder: Path) -> None:
     with writing(folder):
         (folder / PAGE_NAME).unlink(missing_ok=True)
         (folder / PDF_NAME).unlink(missing_ok=True)
-        shutil.rmtree(folder / FIGURES_NAME, ignore_errors=True)
+    remove_figures_folder(folder / FIGURES_NAME)

@@ -98,8 +98,8 @@ def write_index(path: Path, runs: Iterable[Mapping[str, Any]], *, title: str = "
     path
         ``OUT/index.html``.
     runs
-        Records as in ``run.json``, each with ``folder``: the name of its folder beside the page. Only ``folder`` and
-        ``summary`` are read; page and thumbnail are linked if they are there.
+        Records as in ``run.json``, each with ``folder``: the name of its folder beside the page, None if it has none.
+        Only ``folder`` and ``summary`` are read; page and thumbnail are linked if they are there.
     title
         What stands at the top.
 
@@ -129,7 +129,7 @@ _LEVELS = {"done": "green", "partly failed": "amber"}
 
 
 def _index_entry(root: Path, run: Mapping[str, Any]) -> dict[str, Any]:
-    summary, folder = run["summary"], str(run["folder"])
+    summary, folder = run["summary"], run["folder"]
     pixel = summary.get("pixel_size_x_nm")
     calibrated = pixel is not None and math.isfinite(pixel) and summary.get("scale_source") != ScaleSource.NONE.value
     failed = [str(frame["message"]) for frame in run.get("frames", []) if frame.get("message")]
@@ -149,7 +149,9 @@ def _index_entry(root: Path, run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _link(root: Path, folder: str, name: str) -> str | None:
+def _link(root: Path, folder: str | None, name: str) -> str | None:
+    if folder is None:
+        return None
     # A name may hold what an address may not: blanks, '#', '%'.
     return quote(f"{folder}/{name}") if (root / folder / name).exists() else None
 
