@@ -61,6 +61,11 @@ def choose(tab: Any, name: str) -> None:
     tab.click(f"#tab-analysis-{name}")
 
 
+def label(tab: Any) -> None:
+    choose(tab, "Label")
+    tab.wait_for_function("fringemap.label.ready()")
+
+
 def button(tab: Any, name: str) -> Any:
     return tab.get_by_role("button", name=name, exact=True)
 
@@ -110,7 +115,7 @@ def kept(served: Asker, name: str = "a.mrc") -> Any:
 
 
 def test_a_frame_is_labelled_and_what_was_marked_survives_a_reload(tab: Any, served: Asker) -> None:
-    choose(tab, "Label")
+    label(tab)
     # A click beside a spot lands on it, a drag makes a circle of that size, the mate counts as the same.
     tab.mouse.click(*place(tab, G + 0.2, 0.15))
     until_count(tab, 1, 0, 0)
@@ -148,7 +153,7 @@ def test_a_frame_is_labelled_and_what_was_marked_survives_a_reload(tab: Any, ser
     # A page that is left at once has kept the last change all the same.
     tab.reload()
     tab.wait_for_selector("body[data-shown='a.mrc#0']")
-    choose(tab, "Label")
+    label(tab)
     until_count(tab, 2, 2, 0)
     left = kept(served)
     assert [one["ignored"] for one in left["marks"]] == [True, False]
@@ -160,7 +165,7 @@ def test_proposals_are_confirmed_or_rejected_one_by_one_or_all(tab: Any, served:
     tab.evaluate("location.hash = '#open=b.mrc'")
     tab.reload()
     tab.wait_for_selector("body[data-shown='b.mrc#0']")
-    choose(tab, "Label")
+    label(tab)
     button(tab, "Propose").click()
     tab.wait_for_function("fringemap.label.count().proposals >= 4")
     n = count(tab)[2]
@@ -181,7 +186,7 @@ def test_proposals_are_confirmed_or_rejected_one_by_one_or_all(tab: Any, served:
     tab.mouse.click(*place(tab, 6.0, 1.0))
     assert count(tab)[0] == n - 1
     button_forget = "Forget its labels"
-    choose(tab, "Label")
+    label(tab)
     button(tab, button_forget).click()
     until_count(tab, 0, 0, 0)
     assert kept(served, "b.mrc") is None

@@ -243,7 +243,8 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
   // --- hands ---
 
   function begin(place, event) {
-    if (!ready() || event.button !== 0 || state.calibrating) return null;
+    if (event.button !== 0 || state.calibrating) return null;
+    if (!ready()) { if (state.input?.pixel_size_nm && !refused) say("The labels of this frame are still being read; mark it in a moment."); return null; }
     const start = spectrum.toG(place);
     if (tool !== "circle") return paint(start);
     const hit = nearest(start);
@@ -441,7 +442,7 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
       h("div", { class: "row wrap" }, button("↶ Undo", "Take the last change of the labels back (Ctrl+Z)", undo, { disabled: !past.length }), button("↷ Redo", "Do it again (Ctrl+Y)", redo, { disabled: !future.length })),
       one && pickedCard(one, button),
       h("h3", {}, "Proposals"),
-      h("div", { class: "row wrap" }, button("Propose", "Let the model in use, or the classical detector, look for spots (P)", propose), proposals.length > 0 && h("span", { class: "grow cut", title: by }, `${proposals.length} left, by the ${by}`)),
+      h("div", { class: "row wrap" }, button("Propose", "Let the model in use, or the classical detector, look for spots (P)", propose, { disabled: !key }), proposals.length > 0 && h("span", { class: "grow cut", title: by }, `${proposals.length} left, by the ${by}`)),
       proposals.length > 0 && h("div", { class: "row wrap", style: { "margin-top": ".35rem" } },
         button("Confirm", "Take the chosen proposal (Enter)", () => confirm(), { disabled: picked?.list !== "proposals" }), button("Reject", "Drop the chosen proposal (Delete)", () => reject(), { disabled: picked?.list !== "proposals" }),
         button("Confirm all", "Take all that are left; faint ones to ignore", () => confirm(everyOne())), button("Reject all", "Drop all that are left", () => reject(everyOne()))),
@@ -471,5 +472,5 @@ export function makeLabel({ spectrum, onSaved = () => {} }) {
     unsaved.clear();
   });
   refresh();
-  return { sheet, undo, redo, flush, count: () => ({ marks: work.marks.length, strokes: work.strokes.length, proposals: proposals.length }) };
+  return { sheet, undo, redo, flush, ready, count: () => ({ marks: work.marks.length, strokes: work.strokes.length, proposals: proposals.length }) };
 }
