@@ -119,22 +119,22 @@ def tally_grain(tally: Tally, made: Made, match: Match, grain: int, phase: str) 
 
 def tally_zones(tally: Tally, made: Made, match: Match) -> None:
     """Compare zones of the phases that are named or listed rightly, and rotations and scale of the named ones."""
-    for evidence in (*match.phases, *match.candidates):
+    for number, evidence in enumerate((*match.phases, *match.candidates)):
         rows = [row for row in evidence.spots if made.phase[row] == evidence.phase]
         if evidence.zone_axis is None or not rows:
             continue
-        own = [number for number, (structure, _) in enumerate(made.zones) if structure.name == evidence.phase]
-        same = [number for number in own if same_axis(*made.zones[number], evidence.zone_axis)]
+        own = [grain for grain, (structure, _) in enumerate(made.zones) if structure.name == evidence.phase]
+        same = [grain for grain in own if same_axis(*made.zones[grain], evidence.zone_axis)]
         # What is said of a zone holds if the phase is right, and a grain of strange spots is not.
         if np.isfinite(evidence.zone_probability) and len(rows) > 0.5 * len(evidence.spots):
             tally.stated_zones.append(Stated(evidence.zone_probability, bool(same), tally.frames, evidence.phase))
-        if evidence in match.candidates:
+        if number >= len(match.phases):
             continue
         tally.zones += 1
         tally.zones_right += bool(same)
         tally.scales.append(evidence.scale - 1.0 - made.scale_error)
         if same:
-            tally.turns.append(min(turn_error(made, number, evidence.zone_axis, evidence.rotation) for number in same))
+            tally.turns.append(min(turn_error(made, grain, evidence.zone_axis, evidence.rotation) for grain in same))
 
 
 def same_axis(structure: Structure, one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:

@@ -142,3 +142,18 @@ class Page:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
+
+
+@contextmanager
+def opened_tab(browser: Any, port: int, name: str, *, timeout_ms: int, **context: Any) -> Iterator[Any]:
+    """Show the first frame of a file in a tab of its own; an error in the page fails the test at the end."""
+    wrong: list[str] = []
+    own = browser.new_context(bypass_csp=True, **context)
+    tab = own.new_page()
+    tab.set_default_timeout(timeout_ms)
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto(f"http://127.0.0.1:{port}/#open={name}")
+    tab.wait_for_selector(f"body[data-shown='{name}#0']")
+    yield tab
+    own.close()
+    assert wrong == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from drawn_inputs import A_LIF, PIXEL_ANGSTROM, write_lif
-from gui_server import Asker, serving
+from gui_server import Asker, opened_tab, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +27,8 @@ def served(tmp_path: Any) -> Iterator[Asker]:
 
 @pytest.fixture
 def tab(browser: Any, served: Asker) -> Iterator[Any]:
-    wrong: list[str] = []
-    context = browser.new_context(viewport=LAPTOP, bypass_csp=True)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(f"http://127.0.0.1:{served.port}/#open=a.mrc")
-    page.wait_for_selector("body[data-shown='a.mrc#0']")
-    yield page
-    context.close()
-    assert wrong == []
+    with opened_tab(browser, served.port, "a.mrc", viewport=LAPTOP, timeout_ms=20_000) as page:
+        yield page
 
 
 def label(tab: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from drawn_inputs import A_LIF, write_lif
 from fringemap.gui import teaching
 from fringemap.training.labelled import load_labelled
-from gui_server import Asker, serving
+from gui_server import Asker, opened_tab, serving
 from made_trainable import write_trainable_model
 
 if TYPE_CHECKING:
@@ -39,16 +39,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
 
 @pytest.fixture
 def tab(browser: Any, served: Asker) -> Iterator[Any]:
-    wrong: list[str] = []
-    context = browser.new_context(viewport=LAPTOP, bypass_csp=True, color_scheme="dark")
-    page = context.new_page()
-    page.set_default_timeout(240_000)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(f"http://127.0.0.1:{served.port}/#open=a.mrc")
-    page.wait_for_selector("body[data-shown='a.mrc#0']")
-    yield page
-    context.close()
-    assert wrong == []
+    with opened_tab(browser, served.port, "a.mrc", viewport=LAPTOP, timeout_ms=240_000, color_scheme="dark") as page:
+        yield page
 
 
 def picture(tab: Any, name: str) -> None:

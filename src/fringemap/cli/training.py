@@ -100,13 +100,14 @@ def _train_on(start: str, labels: list[Path], out: Path, given: dict[str, Any], 
     """Fine-tune a model and say what it gained."""
     from dataclasses import replace
 
-    from fringemap.training.fine_tune import FINE_TUNING, Gathered, describe, fine_tune
+    from fringemap.training.fine_tune import FINE_TUNING, describe, fine_tune
+    from fringemap.training.joined import Joined
     from fringemap.training.labelled import load_labelled
 
     name = given.pop("name", None)
     if own := [f"--{key.replace('_', '-')}" for key in ("network", "base_width", "resume", "int8") if key in given]:
         raise SettingsError(f"{', '.join(own)} cannot be given with --from: the network is that of the model")
-    gathered = Gathered(tuple(load_labelled(path) for path in labels))
+    gathered = Joined(tuple(load_labelled(path) for path in labels))
     with show_progress() as tell:
         made = fine_tune(start, gathered, out, settings=replace(FINE_TUNING, **given), name=name, tell=tell)
     if as_json:
@@ -203,10 +204,9 @@ def _tell_model(model: Model) -> None:
 
 
 def _need_libraries(*more: str) -> None:
-    from fringemap.training.registry import HOW_TO_INSTALL, missing_libraries
+    from fringemap.training.registry import require_libraries
 
-    if missing := missing_libraries(*more):
-        raise SettingsError(f"training needs {', '.join(missing)}; install them with {HOW_TO_INSTALL}")
+    require_libraries("training", *more)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

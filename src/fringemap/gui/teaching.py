@@ -85,10 +85,7 @@ class Teaching:
         with self._lock:
             if self._standing.status == "running":
                 raise SettingsError("a fine-tuning is under way; wait for it or cancel it")
-            if missing := self.missing():
-                raise SettingsError(
-                    f"fine-tuning needs {', '.join(missing)}; install them with {registry.HOW_TO_INSTALL}"
-                )
+            registry.require_libraries("fine-tuning")
             base = self._base()
             self._require_labels()
             name = registry.free_name(self.models, _stem(base))

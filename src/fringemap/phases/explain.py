@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fringemap.errors import SettingsError
 from fringemap.phases.deciding import what_decides
+from fringemap.phases.grains import in_brackets
 from fringemap.records import FLAG_MEANING, Flag
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ def _evidence(row: int, spot: SpotMatch, match: Match) -> str:
 
 
 def _fit(evidence: PhaseEvidence) -> list[str]:
-    zones = [
-        f"[{' '.join(str(index) for index in zone)}]" for zone in (evidence.zone_axis, *evidence.rival_zones) if zone
-    ]
+    zones = [in_brackets(zone) for zone in (evidence.zone_axis, *evidence.rival_zones) if zone]
     sure = f" ({evidence.zone_probability:.2f}), or {', '.join(zones[1:])}" if len(zones) > 1 else ""
     return [
         *([f"zone {zones[0]}{sure}"] if zones else []),

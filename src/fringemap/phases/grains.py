@@ -11,6 +11,8 @@ import numpy as np
 from fringemap.phases.distortion import Distortion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fringemap.records import FloatArray, IntArray, Mask
 
 UNLISTED = -1
@@ -70,6 +72,11 @@ def make_unlisted(claims: Mask, score: float, n_free: int) -> Grain:
     nothing = Distortion(np.zeros((3, 3)), np.zeros(3))
     base = score + len(spots) * math.log(n_free)
     return Grain(UNLISTED, None, spots, ((0, 0, 0),) * len(spots), (0.0,) * len(spots), score, base, nothing)
+
+
+def in_brackets(uvw: Sequence[int]) -> str:
+    """Write an axis apart, ``[0 -1 1]``."""
+    return f"[{' '.join(str(index) for index in uvw)}]"
 
 
 def triple(indices: IntArray) -> tuple[int, int, int]:

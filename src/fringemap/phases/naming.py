@@ -11,7 +11,7 @@ import numpy as np
 from fringemap.phases.candidates import compute_deviation, compute_relative_sigma, make_candidate
 from fringemap.phases.combinations import flag_combinations
 from fringemap.phases.false_names import expected_false_shares
-from fringemap.phases.grains import UNLISTED
+from fringemap.phases.grains import UNLISTED, in_brackets
 from fringemap.phases.lattice import d_spacings, g_vectors, zone_frame
 from fringemap.phases.posterior import SECOND_ORDER
 from fringemap.phases.reflections import Extinction, extinction, zone_pattern
@@ -150,10 +150,10 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
     close = [int(r) for r in np.argsort(-probabilities, kind="stable") if probabilities[r] * RIVAL_ODDS >= own]
     rivals = [reference for reference in close if reference != grain.reference]
     assert grain.zone_axis is not None  # only unlisted lattices have none
-    story = f"{len(grain.spots)} spots fit {phase} {_axis(grain.zone_axis)}"
+    story = f"{len(grain.spots)} spots fit {phase} {in_brackets(grain.zone_axis)}"
     if grain.rival_zones:
         story += f" ({grain.zone_probability:.2f} if it is {phase}), or "
-        story += ", ".join(f"{_axis(axis)} ({share:.2f})" for axis, share in grain.rival_zones)
+        story += ", ".join(f"{in_brackets(axis)} ({share:.2f})" for axis, share in grain.rival_zones)
     if rivals:
         story += "; within 10:1 also " + ", ".join(
             f"{frame.references[r].phase} ({probabilities[r]:.2f})" for r in rivals
@@ -172,10 +172,6 @@ def _name_grain(frame: _Frame, grain: Grain, is_named: bool, q_values: dict[int,
         else:
             matches.append(SpotMatch(None, (best, *others), 1.0 - own, flags | extra, story))
     return matches
-
-
-def _axis(uvw: Sequence[int]) -> str:
-    return f"[{' '.join(str(index) for index in uvw)}]"
 
 
 def _of_group(together: float, n_phases: int, false_names: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +41,8 @@ SIBLING_SIZES = 0.06
 """Spread of the cells of crystals that are built alike [relative]: spinels, rock salts, perovskites."""
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Contenders:
     """Hypotheses that explain most spots of one grain, all others in place."""
 
     distortion: Distortion
@@ -51,20 +54,21 @@ class Found(NamedTuple):
     """Which decoys."""
     decoy_score: FloatArray
 
+    @cached_property
     def distortion_of_listed(self) -> FloatArray:
         """Share that scale and ellipse have in the log odds of each of ``listed``."""
         precision, pull = without_strain(self.listed.precision, self.listed.pull)
         return -gain_of_freedom(self.distortion, self.distortion.widened(*FREE), precision, pull)
 
 
-def find_rivals(best: GrainSet) -> list[Found]:
+def find_rivals(best: GrainSet) -> list[Contenders]:
     """Seek what explains half of the spots of each grain, beside all grains that may judge it."""
     search, grains = best.search, best.grains
     given = [given_by(search, _judges(grains, number)) for number in range(len(grains))]
     claims = [claims_of(search, grain) for grain in grains]
     found = zip(given, claims, search.find(given, wanted=claims), search.find_decoys(given, claims), strict=True)
     return [
-        Found(
+        Contenders(
             distortion=one.distortion,
             listed=listed.real,
             plain=listed.lattice_score[overlaps(listed.lattice_claims, claim)],
@@ -84,7 +88,7 @@ class Zones(NamedTuple):
     """Zones at least 1 / ``RIVAL_ODDS`` as probable, the likeliest first."""
 
 
-def weigh_zones(best: GrainSet, found: Sequence[Found], references: Sequence[Reflections]) -> list[Zones]:
+def weigh_zones(best: GrainSet, found: Sequence[Contenders], references: Sequence[Reflections]) -> list[Zones]:
     """Weigh all zones of its phase that may explain most spots of each grain of a set.
 
     The odds of a zone are those of the best way in which it explains them, believed as far as those of a phase are. An
@@ -96,11 +100,11 @@ def weigh_zones(best: GrainSet, found: Sequence[Found], references: Sequence[Ref
     ]
 
 
-def _zones_of(search: Search, grain: Grain, found: Found, of: Reflections) -> Zones:
+def _zones_of(search: Search, grain: Grain, found: Contenders, of: Reflections) -> Zones:
     assert of.structure is not None  # only structures make grains
     assert grain.zone_axis is not None
     mine = search.reference(found.listed.row) == grain.reference
-    log_odds = MEASURED.trust * found.listed.score + (1.0 - MEASURED.trust) * found.distortion_of_listed()
+    log_odds = MEASURED.trust * found.listed.score + (1.0 - MEASURED.trust) * found.distortion_of_listed
     number, place = np.unique(search.hypotheses.zone[found.listed.row[mine]], return_inverse=True)
     best = np.full(len(number), -np.inf)
     np.maximum.at(best, place, log_odds[mine])
@@ -115,7 +119,7 @@ def _zones_of(search: Search, grain: Grain, found: Found, of: Reflections) -> Zo
     return Zones(own, tuple((axis, one) for axis, one in zones.items() if one >= least))
 
 
-def weigh_rivals(sets: Sequence[GrainSet], found: Sequence[Found], references: Sequence[Reflections]) -> Rivals:
+def weigh_rivals(sets: Sequence[GrainSet], found: Sequence[Contenders], references: Sequence[Reflections]) -> Rivals:
     """Weigh all that may explain most spots of each grain of the best set.
 
     Parameters
@@ -139,7 +143,7 @@ def weigh_rivals(sets: Sequence[GrainSet], found: Sequence[Found], references: S
     return compare(_odds(sets, found, references), again=again, again_decoys=again_decoys)
 
 
-def _odds(sets: Sequence[GrainSet], found: Sequence[Found], references: Sequence[Reflections]) -> list[Odds]:
+def _odds(sets: Sequence[GrainSet], found: Sequence[Contenders], references: Sequence[Reflections]) -> list[Odds]:
     """Gather the odds of all that may explain most spots of each grain of the best set.
 
     The first grain of a phase is judged without what its sisters say about scale and ellipse. What leads no set has no
@@ -182,13 +186,13 @@ def _judges(grains: Sequence[Grain], number: int) -> list[Grain]:
     return [one for other, one in enumerate(grains) if other != number and not (first and other in sisters)]
 
 
-def _of_list(search: Search, grain: Grain, found: Found, n_references: int) -> tuple[FloatArray, FloatArray]:
+def _of_list(search: Search, grain: Grain, found: Contenders, n_references: int) -> tuple[FloatArray, FloatArray]:
     """Log odds of each phase of the list, and what scale and ellipse say of its best hypothesis; (n_references,)."""
     of_list, of_distortion = np.full(n_references, -np.inf), np.zeros(n_references)
     reference = search.reference(found.listed.row)
     np.logaddexp.at(of_list, reference, found.listed.score)
     # The best comes first, so that it is written last.
-    of_distortion[reference[::-1]] = found.distortion_of_listed()[::-1]
+    of_distortion[reference[::-1]] = found.distortion_of_listed[::-1]
     if grain.is_listed and not np.isfinite(of_list[grain.reference]):
         of_list[grain.reference] = grain.score
     return of_list, of_distortion

@@ -182,11 +182,9 @@ def standard_zone(structure: Structure, uvw: IntArray, hkl: IntArray) -> tuple[I
     IntArray, IntArray
         The same, in the standard setting.
     """
-    rotations = _laue_rotations(structure)
-    inverses = np.rint(np.linalg.inv(rotations)).astype(np.int64)
-    axes = inverses @ uvw
-    order = np.lexsort((axes[:, 2], axes[:, 1], axes[:, 0], (axes < 0).sum(axis=1)))
-    return axes[order[0]], hkl @ rotations[order[0]]
+    axes = _equivalent_axes(structure, uvw)
+    first = _first_by_convention(axes)
+    return axes[first], hkl @ _laue_rotations(structure)[first]
 
 
 def one_of_all(structure: Structure, uvw: IntArray) -> tuple[int, int, int]:
@@ -199,10 +197,22 @@ def one_of_all(structure: Structure, uvw: IntArray) -> tuple[int, int, int]:
     uvw
         (3,).
     """
-    none = np.empty((0, 3), np.int64)
-    both = [standard_zone(structure, sign * uvw, none)[0].tolist() for sign in (1, -1)]
-    u, v, w = min(both, key=lambda axis: (sum(index < 0 for index in axis), axis))
+    axes = _equivalent_axes(structure, uvw)
+    both = np.concatenate([axes, -axes])
+    u, v, w = both[_first_by_convention(both)].tolist()
     return u, v, w
+
+
+def _equivalent_axes(structure: Structure, uvw: IntArray) -> IntArray:
+    """What each rotation of the Laue class makes of an axis; (n, 3)."""
+    inverses = np.rint(np.linalg.inv(_laue_rotations(structure))).astype(np.int64)
+    axes: IntArray = inverses @ uvw
+    return axes
+
+
+def _first_by_convention(axes: IntArray) -> int:
+    """Row of the axis with the fewest negative indices, among these of the smallest in the order of u, v, w."""
+    return int(np.lexsort((axes[:, 2], axes[:, 1], axes[:, 0], (axes < 0).sum(axis=1)))[0])
 
 
 def _with_metric(table: ZoneTable, cell: Cell) -> ZoneTable:

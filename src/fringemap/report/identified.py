@@ -239,10 +239,8 @@ def _evidence_from_plain(plain: dict[str, Any]) -> PhaseEvidence:
         value = plain.get(f.name, f.default) if f.name in ("zone_probability", "rival_zones") else plain[f.name]
         if f.name == "flags":
             given[f.name] = Flag(value)
-        elif f.name == "rival_zones":
-            given[f.name] = tuple(tuple(axis) for axis in value)
         elif isinstance(value, list):
-            given[f.name] = tuple(value)
+            given[f.name] = tuple(tuple(one) if isinstance(one, list) else one for one in value)
         else:
             given[f.name] = math.nan if value is None and f.name != "zone_axis" else value
     return PhaseEvidence(**given)

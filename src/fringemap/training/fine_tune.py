@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fringemap.errors import ModelError, ReadError, SettingsError
 from fringemap.report.atomic import write_text, writing
@@ -19,7 +19,7 @@ from fringemap.spots.model import load_model
 from fringemap.training.augment import make_augmentation
 from fringemap.training.checkpoint import read_tensors
 from fringemap.training.drawing import draw_samples
-from fringemap.training.label_scores import LabelledSamples, LabelScores, score_labels
+from fringemap.training.label_scores import LabelScores, score_labels
 from fringemap.training.make_model import WORK, draw_empty
 from fringemap.training.package import PackageInfo, write_package
 from fringemap.training.recipes import find_recipe
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fringemap.spots.model import Model
+    from fringemap.training.joined import SourcedSamples
     from fringemap.training.samples import Sample
     from fringemap.training.train import Trained
 
@@ -66,39 +67,6 @@ _MOST_REPEATS = 8
 # says less of them: it falls already when people draw their circles wider than half maximum.
 _LOSS_ALLOWED = 0.05
 _LICENCE = "as its labels and the model that it was trained from"
-
-
-class SourcedSamples(LabelledSamples, Protocol):
-    """Labelled patterns that know their sources without being read."""
-
-    def source(self, index: int) -> str:
-        """The frame that a sample comes from."""
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """Labels of several places, one behind the other."""
-
-    parts: tuple[SourcedSamples, ...]
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __getitem__(self, index: int) -> Sample:
-        part, at = self._find(index)
-        return part[at]
-
-    def source(self, index: int) -> str:
-        """The frame that a sample comes from."""
-        part, at = self._find(index)
-        return part.source(at)
-
-    def _find(self, index: int) -> tuple[SourcedSamples, int]:
-        for part in self.parts:
-            if index < len(part):
-                return part, index
-            index -= len(part)
-        raise IndexError(index)
 
 
 @dataclass(frozen=True)
@@ -223,13 +191,13 @@ def share_out(sources: Sequence[str], *, trained_on: Collection[str] = (), held_
     SettingsError
         There are fewer than two sources, or the model knows all of them.
     """
-    names = sorted(set(sources))
+    names = rank_sources(sources)
     if len(names) < 2:
         raise SettingsError(
             f"labels of {len(names)} {'frame' if len(names) == 1 else 'frames'} are too few: one is held out to see "
             "what is gained; label frames of at least two files"
         )
-    unknown = [name for name in rank_sources(names) if name not in trained_on]
+    unknown = [name for name in names if name not in trained_on]
     if not unknown:
         raise SettingsError(
             f"the model was trained on all {len(names)} labelled files: none is left to see what is gained; label "
@@ -238,7 +206,7 @@ def share_out(sources: Sequence[str], *, trained_on: Collection[str] = (), held_
     n_kept = sum(name in held_out for name in unknown)
     n_held = min(max(1, n_kept, round(_HELD_OUT_SHARE * len(names))), len(names) - 1)
     held = sorted(unknown, key=lambda name: name not in held_out)[:n_held]
-    rest = [name for name in rank_sources(names) if name not in held]
+    rest = [name for name in names if name not in held]
     spared = rest[:1] if len(names) >= _FEW_SOURCES and len(rest) > 1 else []
 
     def numbers(chosen: Collection[str]) -> tuple[int, ...]:

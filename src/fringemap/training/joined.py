@@ -5,31 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fringemap.errors import SettingsError
+from fringemap.training.label_scores import LabelledSamples
 from fringemap.training.shards import SampleSet, open_set
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fringemap.training.batches import Sample, Samples
+    from fringemap.training.samples import Sample
+
+
+class SourcedSamples(LabelledSamples, Protocol):
+    """Labelled patterns that know their sources without being read."""
+
+    def source(self, index: int) -> str:
+        """The frame that a sample comes from."""
 
 
 @dataclass(frozen=True)
 class Joined:
     """Several collections of samples, one behind the other."""
 
-    parts: tuple[Samples, ...]
+    parts: tuple[SourcedSamples, ...]
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
     def __getitem__(self, index: int) -> Sample:
+        part, at = self._find(index)
+        return part[at]
+
+    def source(self, index: int) -> str:
+        """The frame that a sample comes from."""
+        part, at = self._find(index)
+        return part.source(at)
+
+    def _find(self, index: int) -> tuple[SourcedSamples, int]:
         for part in self.parts:
             if index < len(part):
-                return part[index]
+                return part, index
             index -= len(part)
         raise IndexError(index)
 

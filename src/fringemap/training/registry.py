@@ -58,6 +58,18 @@ def missing_libraries(*more: str) -> list[str]:
     return [name for name in (*NEEDED, *more) if importlib.util.find_spec(name) is None]
 
 
+def require_libraries(purpose: str, *more: str) -> None:
+    """Make sure that ``NEEDED``, and others that are named, are installed.
+
+    Raises
+    ------
+    SettingsError
+        With those that are not, and how to install them.
+    """
+    if missing := missing_libraries(*more):
+        raise SettingsError(f"{purpose} needs {', '.join(missing)}; install them with {HOW_TO_INSTALL}")
+
+
 def list_cards(folder: Path) -> list[Card]:
     """Cards of all models, the newest first; that of the shipped one, if there is one, at the end."""
     packages = [path.parent for path in folder.glob("*/model.json") if not path.parent.name.startswith(".")]
